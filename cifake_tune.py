@@ -84,7 +84,7 @@ def _open_study(bucket: "str | os.PathLike[str]", name: str | None = None) -> "S
     """Open a study, also while it runs, to read its results.
 
     Args:
-        bucket: The bucket: a folder, or `gs://bucket/prefix`.
+        bucket: The bucket: a folder, or a URL such as `gs://bucket/prefix`.
         name: Name of the study. Optional if the bucket has only one study.
 
     Raises:

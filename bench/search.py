@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from bench.chief.processes import (  # noqa: E402
 )
 from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port, running_emulator  # noqa: E402
+from tests.support.object_servers import S3Server, running_s3  # noqa: E402
 
 CLIENTS, WORKERS = 16, 1000
 
@@ -90,17 +92,27 @@ def _searched(side: str, place: Path, trials: int) -> dict[str, list[float]]:
         return answer(role("clients", address=f"127.0.0.1:{port}", count=CLIENTS))
 
 
-def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
+@contextlib.contextmanager
+def far_bucket(kind: str) -> Iterator[str]:
+    """Yield the URL of a bucket (`gs` or `s3`) with a latency of 50 ms, to which the environment leads."""
+    with running_s3(install=True) if kind == "s3" else running_emulator() as server:
+        port = free_port()
+        behind = role("proxy", target=server.url, port=port, keep_host=kind == "s3")
+        with ending(behind):
+            first_line(behind)
+            url = f"http://127.0.0.1:{port}"
+            variables = server.environment(url) if isinstance(server, S3Server) else {"STORAGE_EMULATOR_HOST": url}
+            os.environ.update(variables)
+            yield f"{kind}://{server.new_bucket()}"
+            for variable in variables:
+                del os.environ[variable]
+
+
+def swarm(folder: Path, trials: int, train_s: float, kind: str = "gs") -> dict[str, object]:
     """Run 1,000 workers on a bucket with a latency of 50 ms, then start a new chief on their study."""
     folder.mkdir()
-    with running_emulator() as emulator, contextlib.ExitStack() as stack:
-        name = emulator.new_bucket()
-        proxy_port, port = free_port(), free_port()
-        behind = role("proxy", target=emulator.url, port=proxy_port)
-        stack.enter_context(ending(behind))
-        first_line(behind)
-        os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{proxy_port}"
-        bucket = f"gs://{name}"
+    with far_bucket(kind) as bucket:
+        port = free_port()
         digest = prepare(bucket)
         chief = our_chief(bucket, digest, trials, port)
         with ending(chief), watched(chief.pid) as samples:
@@ -118,12 +130,11 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         floor = answers_only(trials, train_s)
         row |= {f"servicer_{key}": floor[key] for key in ("trials_per_s", "create_ms_p50", "create_ms_p99")}
         row["of_servicer"] = row["trials_per_s"] / floor["trials_per_s"]
-        print(f"swarm, {train_s} s per trial: {row['trials_per_s']:.0f} trials/s", flush=True)
+        print(f"swarm on {kind}://, {train_s} s per trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
         restarted = role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
         with ending(restarted):
             row |= json.loads(first_line(restarted))
-        del os.environ["STORAGE_EMULATOR_HOST"]
         return row
 
 

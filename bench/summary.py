@@ -70,6 +70,17 @@ def search(result: Result) -> Iterator[Row]:
         yield more("search", what, row["trials_per_s"], row["servicer_trials_per_s"], "a server that only answers")
 
 
+def buckets(result: Result) -> Iterator[Row]:
+    """Yield the comparisons of buckets."""
+    if sides := result.get("chief"):
+        s3, google = sides["s3"], sides["gs"]
+        what = f"trials/s, {s3['workers']:,} workers, S3 with 50 ms"
+        yield more("buckets", what, s3["trials_per_s"], google["trials_per_s"], "Google Cloud Storage with 50 ms")
+    if sides := result.get("libraries"):
+        ours, other = (sides[side]["read_ms"] for side in ("google", "obstore"))
+        yield less("buckets", "ms per read of 1 KiB from gs://", ours, other, "obstore")
+
+
 def target(result: Result) -> Iterator[Row]:
     """Yield the comparisons of the time to a good model."""
     for number, (best, ratio) in enumerate(zip(result["best"], result["ratios"], strict=True)):
@@ -181,6 +192,7 @@ SOURCES: dict[str, Callable[[Result], Iterator[Row]]] = {
     source.__name__: source
     for source in (
         search,
+        buckets,
         target,
         killed,
         frameworks,

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.gcs_emulator import Emulator, running_emulator
+from tests.support.object_servers import VARIABLES, AzureServer, S3Server, running_azure, running_s3
 from tuner.worker.chief_outage import ChiefOutage
 
 # The tests' own clients, such as Keras Tuner's, would call servers on loopback through the developer's proxy.
 for _name in ("no_proxy", "NO_PROXY"):
     os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
+for _name in VARIABLES:
+    os.environ.pop(_name, None)
 
 
 def pytest_collection_finish() -> None:
@@ -44,6 +47,18 @@ def outages_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     with running_emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with running_s3() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[AzureServer]:
+    with running_azure() as running:
         yield running
 
 

@@ -13,6 +13,7 @@ import pytest
 import tuner
 from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.modules import module_at
+from tests.test_chart import CHART_PAGES
 from tuner.config import settings
 from tuner.config.loading import all_keys, parse
 from tuner.config.yaml import parse_value
@@ -128,7 +129,7 @@ def test_every_dependency_is_in_the_locks() -> None:
     [
         block
         for file in DOCUMENTS
-        if file.name not in ("kubernetes.md", "gpus.md")  # they have the chart's values: tests/test_chart.py
+        if file.name not in CHART_PAGES
         for block in blocks(file.read_text(encoding="utf-8"), "yaml")
     ],
 )

@@ -39,6 +39,8 @@ ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # "text", or "json" for one JSON obje
 ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which this process serves metrics and health, if set
 ENV_QUIT_URL = "CIFAKE_TUNE_QUIT_URL"  # URL to which a process POSTs when it ends, so that a sidecar ends too
 ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
+# where the object store of s3:// or az:// is; SDKs read them, too
+ENV_OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME")
 ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; Google's libraries read it, too
 ENV_OF_TESTS = ("CIFAKE_TUNE_ARTIFACTS", "CIFAKE_TUNE_E2E_IMAGE", "CIFAKE_TUNE_JAX_PYTHON")  # read by our own tests
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
@@ -423,5 +425,5 @@ ANNOTATION_PARALLELISM = "cifake-tune/parallelism"  # of the workers' Job while 
 
 
 def probe_object(token: str) -> str:
-    """Return the name of the object that `doctor` writes, reads and deletes to check the bucket."""
+    """Return the name of an object that `doctor` or a chief creates and deletes to check the bucket."""
     return f"doctor/{token}"

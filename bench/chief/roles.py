@@ -52,11 +52,12 @@ def servicer(trials: int, port: int) -> None:
     serve(_seed_space(), trials, port)
 
 
-def proxy(target: str, port: int) -> None:
+def proxy(target: str, port: int, keep_host: bool = False) -> None:
     """Run the proxy that simulates the network in front of the bucket."""
     from tests.support.fault_proxy import _main
 
-    asyncio.run(_main(["--target", target, "--port", str(port), "--latency-ms", "50"]))
+    options = ["--keep-host"] if keep_host else []
+    asyncio.run(_main(["--target", target, "--port", str(port), "--latency-ms", "50", *options]))
 
 
 def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:

@@ -105,7 +105,11 @@ securityContext:
 {{/* Image, security context and the user's environment of a container that runs cifake-tune. */}}
 {{- define "cifake-tune.container" -}}
 {{ include "cifake-tune.container.image" . }}
-{{- with .Values.extraEnvFrom }}
+{{- $sources := .Values.extraEnvFrom }}
+{{- with .Values.bucket.existingSecret }}
+{{- $sources = prepend $sources (dict "secretRef" (dict "name" .)) }}
+{{- end }}
+{{- with $sources }}
 envFrom:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -147,12 +151,12 @@ resources:
 {{- if ne .Values.logs.format "text" }}
 - {name: CIFAKE_TUNE_LOG_FORMAT, value: {{ .Values.logs.format }}}
 {{- end }}
-{{- if .Values.bucket.url }}
-- {name: CIFAKE_TUNE_BUCKET, value: {{ .Values.bucket.url | quote }}}
-{{- else }}
-- {name: CIFAKE_TUNE_BUCKET, value: "gs://cifake-tune"}
+- {name: CIFAKE_TUNE_BUCKET, value: {{ include "cifake-tune.bucket.url" . | quote }}}
+{{- if include "cifake-tune.bucket.own" . }}
 - {name: STORAGE_EMULATOR_HOST, value: "http://{{ include "cifake-tune.bucket.name" . }}:4443"}
 {{- end }}
+{{- include "cifake-tune.env.bucket" . }}
+{{- include "cifake-tune.env.network" . }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -196,6 +200,8 @@ livenessProbe:
 {{- define "cifake-tune.volumeMounts" -}}
 - {name: scratch, mountPath: /scratch}
 - {name: study, mountPath: /etc/cifake-tune/study.yaml, subPath: study.yaml, readOnly: true}
+{{- include "cifake-tune.volumeMounts.bucket" . }}
+{{- include "cifake-tune.volumeMounts.ca" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, mountPath: /etc/cifake-tune/space, readOnly: true}
 {{- end }}
@@ -218,6 +224,8 @@ livenessProbe:
 {{- define "cifake-tune.volumes" -}}
 {{ include "cifake-tune.volumes.scratch" . }}
 - {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
+{{- include "cifake-tune.volumes.bucket" . }}
+{{- include "cifake-tune.volumes.ca" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}
 {{- end }}

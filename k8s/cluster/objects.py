@@ -154,6 +154,8 @@ class Container(ApiModel):
     image: str = ""
     image_pull_policy: str = ""
     env: list[Variable] = []
+    env_from: list[dict[str, Any]] = []
+    """ConfigMaps and Secrets whose keys become environment variables."""
     volume_mounts: list[dict[str, Any]] = []
     resources: Resources = Resources()
 
@@ -225,6 +227,11 @@ class PodSpec(ApiModel):
                     return candidate.config_map.name
                 return candidate.secret.secret_name if candidate.secret else ""
         return ""
+
+    def claim(self, volume: str) -> str:
+        """Return the name of the PersistentVolumeClaim of a volume, or "" if it has none."""
+        sources = (v.persistent_volume_claim for v in self.volumes if v.name == volume)
+        return next((source.claim_name for source in sources if source), "")
 
     def claims(self) -> list[str]:
         """Return the names of the pod's PersistentVolumeClaims."""

@@ -11,6 +11,7 @@ class ClaimSpec(ApiModel):
     """Specification of a PersistentVolumeClaim."""
 
     storage_class_name: str | None = None
+    access_modes: tuple[str, ...] = ()
     """None selects the cluster's default StorageClass."""
     resources: Resources = Resources()
 

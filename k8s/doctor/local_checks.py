@@ -2,7 +2,6 @@
 
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -12,21 +11,19 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
-from secrets import token_hex
 from shutil import which
 from urllib.parse import urlsplit
 
 import requests
 
+from k8s.doctor.bucket_trial import try_bucket
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from tuner import names
 from tuner.bucket import open_bucket
-from tuner.errors import BucketError, CifakeTuneError
+from tuner.errors import CifakeTuneError
 
 CONNECT_TIMEOUT_S = 5.0
-SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
-READS = 5
 _GOOGLE = "https://storage.googleapis.com"
 # counts GPUs in the same way as tuner.training.devices
 _COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"
@@ -102,42 +99,25 @@ def check_cuda(gpus: int, resource: str = names.GPU_RESOURCE) -> Iterator[Findin
 
 
 def check_bucket(url: str, owner: str) -> Iterator[Finding]:
-    """Check that the bucket creates, reads, lists and deletes objects, and how long a read takes.
+    """Check that the bucket can be reached, and has the rights, conditional writes and latency that a study needs.
 
-    The clock of this machine, which `owner` names, is compared with that of a gs:// bucket.
+    The clock of this machine, which `owner` names, is compared with that of the bucket's server.
     """
-    if url.startswith("gs://"):
-        endpoint = _endpoint()
+    if endpoint := _endpoint(url):
         proxy = _proxy(endpoint)
         first = urlsplit(proxy or endpoint)
-        if problem := _unreachable(first.hostname or "", first.port or (80 if first.scheme == "http" else 443)):
-            what = f"the proxy {first.hostname}:{first.port or 80} for {endpoint}" if proxy else endpoint
+        port = first.port or (80 if first.scheme == "http" else 443)
+        if problem := _unreachable(first.hostname or "", port):
+            what = f"the proxy {first.hostname}:{port} for {endpoint}" if proxy else endpoint
             yield broken("bucket", f"{url} cannot be reached: {what} {problem}", _NETWORK_FIX)
             return
         yield from _check_clock(endpoint, owner)
-    name, data = names.probe_object(token_hex(8)), token_hex(8).encode()
     try:
         bucket = open_bucket(url)
-        bucket.create(name, data)
-        try:
-            durations_ms: list[float] = []
-            for _ in range(READS):
-                began = time.monotonic()
-                is_same = bucket.read(name) == data
-                durations_ms.append((time.monotonic() - began) * 1000)
-            if not is_same or name not in list(bucket.list(names.probe_object(""))):
-                raise BucketError(f"{url} does not return what was written to it; use a strongly consistent bucket.")
-        finally:
-            bucket.delete(name)
     except CifakeTuneError as error:
         yield broken("bucket", str(error).rstrip("."))
         return
-    read_ms = statistics.median(durations_ms)
-    what = f"{url} creates, reads, lists and deletes objects; a read takes {read_ms:.0f} ms"
-    if read_ms > SLOW_MS:
-        yield warning("bucket", what, "Use a bucket in the region of the workers.")
-    else:
-        yield fine("bucket", what)
+    yield try_bucket(bucket)
 
 
 def check_name(host: str) -> Iterator[Finding]:
@@ -168,7 +148,7 @@ _NETWORK_FIX = "Check the NetworkPolicies, and whether the cluster allows outgoi
 
 def _check_clock(endpoint: str, owner: str) -> Iterator[Finding]:
     with requests.Session() as session:
-        session.trust_env = _proxy(endpoint) is not None
+        session.trust_env = not _emulator()  # an emulator is reached directly
         try:
             response = session.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
         except requests.RequestException:
@@ -179,14 +159,30 @@ def _check_clock(endpoint: str, owner: str) -> Iterator[Finding]:
 
 def _proxy(endpoint: str) -> str | None:
     """Return the URL of the proxy that the bucket's client uses for an endpoint. An emulator is reached directly."""
-    if endpoint != _GOOGLE:
+    if endpoint == _emulator():
         return None
     return requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))
 
 
-def _endpoint() -> str:
-    emulator = os.environ.get(names.ENV_EMULATOR, "")
-    return emulator if "://" in emulator else f"http://{emulator}" if emulator else _GOOGLE
+def _endpoint(url: str) -> str:
+    """Return the URL of the bucket's server; "" if the bucket is a folder, or if the server is not known."""
+    variables = os.environ
+    if url.startswith("gs://"):
+        return _emulator() or _GOOGLE
+    if url.startswith("s3://"):
+        region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "us-east-1"
+        own = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
+        return own or f"https://s3.{region}.amazonaws.com"
+    if url.startswith("az://"):
+        account = variables.get("AZURE_STORAGE_ACCOUNT_NAME")
+        own = variables.get("AZURE_STORAGE_ENDPOINT")
+        return own or (f"https://{account}.blob.core.windows.net" if account else "")
+    return ""
+
+
+def _emulator() -> str:
+    address = os.environ.get(names.ENV_EMULATOR, "")
+    return f"http://{address}" if address and "://" not in address else address
 
 
 def _unreachable(host: str, port: int) -> str | None:

@@ -187,6 +187,7 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
                     **({"imagePullPolicy": policy} if policy else {}),
                     "args": arguments,
                     "env": environment,
+                    "envFrom": container.env_from,
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "128Mi"},
                         "limits": {"cpu": "1", "memory": "512Mi"},

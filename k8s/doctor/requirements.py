@@ -50,6 +50,8 @@ class Requirements:
     own_bucket: OwnBucket | None = None
     """None if the bucket is outside the cluster."""
     pods: Sequence[ComponentPods] = field(default_factory=tuple)
+    bucket_claim: str = ""
+    """Name of the claim of which the bucket is a folder; "" if the bucket is not on a volume of the pods."""
 
     def pods_of(self, component: str) -> ComponentPods | None:
         """Return the pods of a component, if it has any."""
@@ -103,7 +105,8 @@ def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: S
     environment = container.environment() if container else {}
     address = environment.get(names.ENV_EMULATOR, "")
     own = OwnBucket(address, next(iter(claims), None)) if address else None
-    return Requirements(environment.get(names.ENV_BUCKET, ""), own, tuple(pods))
+    shared = chief.claim(releases.BUCKET_VOLUME) if chief else ""
+    return Requirements(environment.get(names.ENV_BUCKET, ""), own, tuple(pods), shared)
 
 
 def _missing(job: Job) -> int:

@@ -1,4 +1,4 @@
-"""Check that a release's own bucket has a volume that outlives its pod."""
+"""Check that a release's own bucket has a volume that outlives its pod, or that all pods can use a shared volume."""
 
 from collections.abc import Iterator
 
@@ -16,10 +16,12 @@ _NO_CLASS_FIX = (
 
 
 def check_storage(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
-    """Check that the release's own bucket has or will get a volume.
+    """Check that the release's own bucket has or will get a volume, or the claim of a bucket on a shared volume.
 
     If the bucket of an installed release has no volume, check_pods reports it.
     """
+    if requirements.bucket_claim:
+        yield _shared_claim_finding(cluster, requirements.bucket_claim)
     if requirements.own_bucket is None:
         return
     claim = requirements.own_bucket.claim
@@ -28,6 +30,33 @@ def check_storage(cluster: Cluster, requirements: Requirements, release: Release
         yield _claim_finding(cluster, existing)
     elif release is None:
         yield _new_claim_finding(cluster, claim)
+
+
+def _shared_claim_finding(cluster: Cluster, name: str) -> Finding:
+    try:
+        claim = cluster.get(Claim, name)
+    except ApiRefusedError as error:
+        if error.status != 404:
+            return warning("storage", f"you may not read the claim {name} of the bucket, so it was not checked")
+        return broken(
+            "storage",
+            f"there is no PersistentVolumeClaim {name} in namespace {cluster.namespace}, so no pod starts",
+            "Create it, or correct bucket.persistentVolumeClaim.claimName.",
+        )
+    modes = ", ".join(claim.spec.access_modes)
+    if "ReadWriteMany" not in claim.spec.access_modes:
+        return warning(
+            "storage",
+            f"the claim {name} of the bucket's volume is {modes}, so pods on other nodes than the first stay pending",
+            "Use a claim with ReadWriteMany, or make all pods run on one node.",
+        )
+    if claim.status.phase != "Bound":
+        return warning(
+            "storage",
+            f"the claim {name} of the bucket has no volume yet (its phase is {claim.status.phase or 'new'})",
+            f"Run kubectl describe pvc {name} to see the reason.",
+        )
+    return fine("storage", f"the bucket is on the volume of the claim {name} ({modes})")
 
 
 def _existing_claim(cluster: Cluster, claim: Claim | None) -> Claim | None:

@@ -21,6 +21,7 @@ Kind = TypeVar("Kind", bound=Object)
 CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS = "chief", "worker", "evaluator", "data", "bucket", "tls"
 COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS)
 STOPPED_BUCKET = "stopped (bucket.emulator.replicas=0); set it to 1 with helm upgrade to read the study"
+BUCKET_VOLUME = "bucket"
 _STUDY_VOLUME, _TLS_VOLUME = "study", "tls"
 
 
@@ -81,6 +82,35 @@ class Release:
         """Port of the release's own bucket; None if the bucket is outside the cluster."""
         address = self._environment(CHIEF).get(names.ENV_EMULATOR)
         return urlsplit(address).port if address and self.bucket_deployment else None
+
+    @property
+    def bucket_variables(self) -> dict[str, str]:
+        """Variables that say where the object store of the bucket is, without credentials."""
+        environment = self._environment(CHIEF)
+        return {name: environment[name] for name in names.ENV_OBJECT_STORE if name in environment}
+
+    @property
+    def bucket_claim(self) -> str:
+        """Name of the claim of which the bucket is a folder; "" if the bucket is not on a volume of the pods."""
+        job = self.job(CHIEF)
+        return job.spec.template.spec.claim(BUCKET_VOLUME) if job else ""
+
+    def require_readable_bucket(self) -> None:
+        """Raise EnvironmentFailure if only pods can read the bucket, with the command that reads it in one of them."""
+        if not self.bucket_claim:
+            return
+        pods = [pod for pod in self.pods if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp]
+        readers = (pod for component in (CHIEF, EVALUATOR, WORKER) for pod in pods if pod.component == component)
+        pod = next(readers, None)
+        reading = (
+            f"kubectl exec -n {self.cluster.namespace} {pod.name} -c {pod.component} -- cifake-tune COMMAND"
+            if pod
+            else "the command in a pod that mounts it, as docs/kubernetes-buckets.md describes"
+        )
+        raise EnvironmentFailure(
+            f"the bucket of release {self.name} is on the volume of the claim {self.bucket_claim}, which only pods can "
+            f"read; run {reading}, or mount the volume on this machine and use --bucket FOLDER instead of --release."
+        )
 
     @property
     def lacks_bucket(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.gcs_emulator import Emulator
+from tests.support.object_servers import AzureServer, ObjectServer, S3Server
 from tuner.bucket import Bucket, open_bucket
 from tuner.bucket.gcs import connect
 from tuner.monitoring.measured_bucket import MeasuredBucket
@@ -20,10 +21,29 @@ def gcs_url(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"gs://{emulator.new_bucket()}/some/prefix"
 
 
-@pytest.fixture(params=["folder", "gcs"])
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a fresh bucket of an S3 server, which the environment leads to."""
+    return _url(s3_server, monkeypatch)
+
+
+@pytest.fixture
+def azure_url(azure_server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a fresh container of an Azure server, which the environment leads to."""
+    return _url(azure_server, monkeypatch)
+
+
+def _url(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    for variable, value in server.environment().items():
+        monkeypatch.setenv(variable, value)
+    # of a prefix, too, every character is taken literally
+    return f"{server.scheme}://{server.new_bucket()}/some/pré fix+%41"
+
+
+@pytest.fixture(params=["folder", "gcs", "s3", "azure"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a fresh bucket of each kind."""
-    return request.getfixturevalue("gcs_url") if request.param == "gcs" else str(tmp_path / "bucket")
+    return str(tmp_path / "bucket") if request.param == "folder" else request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture
@@ -33,15 +53,19 @@ def bucket(url: str) -> Bucket:
 
 
 @pytest.fixture
-def make_folder() -> Callable[[str], None]:
-    """Make an empty folder, its URL ending with a slash; of GCS, as the console does."""
+def make_folder(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Make an empty folder, its URL ending with a slash; of an object store, as its console does."""
 
     def make(url: str) -> None:
-        if not url.startswith("gs://"):
+        scheme, _, rest = url.rpartition("://")
+        bucket_name, _, name = rest.partition("/")
+        if not scheme:
             Path(url).mkdir(parents=True, exist_ok=True)
-            return
-        bucket_name, name = url.removeprefix("gs://").split("/", 1)
-        connect().bucket(bucket_name).blob(name).upload_from_string(b"")
+        elif scheme == "gs":
+            connect().bucket(bucket_name).blob(name).upload_from_string(b"")
+        else:
+            server = request.getfixturevalue("s3_server" if scheme == "s3" else "azure_server")
+            server.make_folder(bucket_name, name)
 
     return make
 

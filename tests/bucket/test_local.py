@@ -1,8 +1,10 @@
 """What is special about a folder as a bucket: crashes, full disks, missing rights, files in the way."""
 
 import contextlib
+import errno
 import os
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -16,7 +18,7 @@ from tests.support.children import child, output_of
 from tuner.bucket import open_bucket
 from tuner.bucket.files import STALE_AFTER_S
 from tuner.bucket.protocol import RESERVED
-from tuner.errors import BucketError
+from tuner.errors import BucketError, ObjectExistsError
 
 FILL_THE_DISK = """
     import os, sys
@@ -264,3 +266,107 @@ def _await(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+# ---- a folder that several machines mount by NFS; test_nfs.py has real clients and a real server --------------------
+def test_a_create_whose_answer_was_lost_has_succeeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, link = open_bucket(str(tmp_path)), os.link
+
+    def answer_lost(*paths: Any) -> None:
+        link(*paths)
+        link(*paths)  # the client repeats the call, which now finds its own name
+
+    monkeypatch.setattr(os, "link", answer_lost)
+    bucket.create("a", b"ours")
+    assert bucket.read("a") == b"ours"
+    with pytest.raises(ObjectExistsError):
+        bucket.create("a", b"theirs")
+    assert bucket.read("a") == b"ours"
+
+
+def test_a_write_whose_answer_was_lost_has_succeeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, replace = open_bucket(str(tmp_path)), os.replace
+
+    def answer_lost(*paths: Any) -> None:
+        replace(*paths)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", answer_lost)
+    bucket.write("a", b"new")
+    assert bucket.read("a") == b"new"
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = open_bucket(str(tmp_path / "bucket"))
+    bucket.write("a", b"new")
+    opened: list[Path] = []
+    unpatched = Path.open
+
+    def stale_at_first(path: Path, *how: Any) -> Any:
+        if how == ("rb",):
+            opened.append(path)
+        file = unpatched(path, *how)
+        if len(opened) % 3 == 1:
+            file.close()
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return file
+
+    monkeypatch.setattr(Path, "open", stale_at_first)
+    assert bucket.read("a") == b"new"
+    bucket.download("a", tmp_path / "copy")
+    assert bucket.exists("a")
+    monkeypatch.undo()
+    assert (tmp_path / "copy").read_bytes() == b"new"
+    assert len(opened) > 5
+
+
+def test_a_folder_that_stays_stale_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = open_bucket(str(tmp_path))
+    bucket.write("a", b"")
+
+    def stale(path: Any) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr(os, "scandir", stale)
+    with pytest.raises(BucketError, match=f"Cannot list / in the folder {tmp_path}: Stale file handle"):
+        list(bucket.list())
+
+
+def test_files_that_a_client_has_renamed_because_they_are_open_are_no_objects(tmp_path: Path) -> None:
+    bucket = open_bucket(str(tmp_path))
+    for name in ("runs/a", "runs/.nfs000000000001001100000001", "runs/.nfs"):
+        bucket.write(name, b"1")
+    assert list(bucket.list()) == ["runs/.nfs", "runs/a"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_flush_a_folder_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    bucket = open_bucket(str(tmp_path))
+    bucket.create("runs/a", b"1")
+    assert bucket.read("runs/a") == b"1"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*paths: Any) -> None:
+        raise OSError(number, os.strerror(number), str(paths[0]), None, str(paths[1]))
+
+    monkeypatch.setattr(os, "link", refused)
+    bucket = open_bucket(str(tmp_path))
+    with pytest.raises(BucketError, match="has no hard links, with which objects are created atomically"):
+        bucket.create("a", b"1")
+    assert list(bucket.list()) == []

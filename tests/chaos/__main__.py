@@ -6,8 +6,9 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ from tests.chaos.schedule import Kind, make_schedule
 from tests.chaos.stage import Stage
 from tests.integration.support import coloured_images
 from tests.support.disks import small_disk
-from tests.support.fault_proxy import Faults, running_proxy
+from tests.support.fault_proxy import FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import running_emulator
+from tests.support.object_servers import running_s3
 from tuner import names
-from tuner.bucket import open_bucket
+from tuner.bucket import Bucket, open_bucket
 from tuner.config.loading import dump, load
 from tuner.config.settings import DEFAULT_TRIALS, Study
 from tuner.data.pack import pack
@@ -44,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, help="of the schedule; default: a random one, which is printed")
+    parser.add_argument("--bucket-kind", choices=("gcs", "s3"), default="gcs", help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=4, help="at first; faults add and remove some")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="setting of the study, more often"
@@ -52,11 +55,13 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for logs and marks; default: a temporary one")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**31) if options.seed is None else options.seed
-    console.print(f"chaos: {options.faults} faults, seed {seed}")
+    console.print(f"chaos: {options.faults} faults, seed {seed}, bucket {options.bucket_kind}")
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         folder.mkdir(parents=True, exist_ok=True)
-        run = _run(stack, folder, _study(seed, options.faults, options.set), seed, options.faults, options.workers)
+        study = _study(seed, options.faults, options.set)
+        network = _network(stack, options.bucket_kind, seed)
+        run = _run(stack, folder, study, network, seed, options.faults, options.workers)
         left = run.go()
     verdict = check(left)
     _print_faults(run)
@@ -67,6 +72,7 @@ def main() -> int:
     if options.json:
         result = {
             "seed": seed,
+            "bucket": options.bucket_kind,
             "faults": {kind.name.lower(): count for kind, count in run.done.items()},
             "seconds": round(run.seconds, 1),
             **verdict_json(verdict),
@@ -77,12 +83,30 @@ def main() -> int:
     return 0 if verdict.holds and played else 1
 
 
-def _run(stack: ExitStack, folder: Path, study: Study, seed: int, faults: int, workers: int) -> Run:
+@dataclass(frozen=True)
+class Network:
+    """A bucket on a server, seen without the proxy, and the environment that leads to it through the proxy."""
+
+    bucket: Bucket
+    proxy: FaultProxy
+    environment: Mapping[str, str]
+
+
+def _network(stack: ExitStack, kind: str, seed: int) -> Network:
+    if kind == "s3":
+        server = stack.enter_context(running_s3(install=True))
+        proxy = stack.enter_context(running_proxy(server.url, Faults(seed=seed), keep_host=True))
+        os.environ.update(server.environment())
+        return Network(open_bucket(f"s3://{server.new_bucket()}"), proxy, server.environment(proxy.url))
     emulator = stack.enter_context(running_emulator())
     proxy = stack.enter_context(running_proxy(emulator.url, Faults(seed=seed)))
+    os.environ["STORAGE_EMULATOR_HOST"] = emulator.url
+    return Network(open_bucket(f"gs://{emulator.new_bucket()}"), proxy, {"STORAGE_EMULATOR_HOST": proxy.url})
+
+
+def _run(stack: ExitStack, folder: Path, study: Study, network: Network, seed: int, faults: int, workers: int) -> Run:
     front = stack.enter_context(running_front())
-    os.environ["STORAGE_EMULATOR_HOST"] = emulator.url  # for us, who see what is so
-    bucket = open_bucket(f"gs://{emulator.new_bucket()}")
+    bucket = network.bucket
     manifest = pack(str(coloured_images(folder / "images")), bucket)
     study_file = folder / "study.yaml"
     study_file.write_text(yaml.safe_dump(dump(study)), encoding="utf-8")
@@ -94,7 +118,7 @@ def _run(stack: ExitStack, folder: Path, study: Study, seed: int, faults: int, w
         inherited()
         | threads
         | {
-            "STORAGE_EMULATOR_HOST": proxy.url,
+            **network.environment,
             "CUDA_VISIBLE_DEVICES": "-1",
             "CHAOS_EVIDENCE": str(marks),
             names.ENV_BUCKET: bucket.url,
@@ -110,8 +134,8 @@ def _run(stack: ExitStack, folder: Path, study: Study, seed: int, faults: int, w
         console.print(f"Left out: {Kind.DISK_FULL.sentence}, because {error}.")
         left_out = frozenset({Kind.DISK_FULL})
     log = BucketLog()
-    proxy.observer = log
-    stage = Stage(Cast(environment | {"TMPDIR": str(disk)}, logs), front, proxy, LEASE_S, disk)
+    network.proxy.observer = log
+    stage = Stage(Cast(environment | {"TMPDIR": str(disk)}, logs), front, network.proxy, LEASE_S, disk)
     schedule = make_schedule(seed, faults, left_out)
     printer = _ProgressPrinter(study, faults)
     return Run(study, bucket, schedule, stage, workers, log, marks, printer.report_progress)

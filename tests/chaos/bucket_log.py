@@ -9,6 +9,8 @@ from tests.support.fault_proxy import Request
 
 _UPLOAD = re.compile(r"/upload/storage/v1/b/[^/]+/o")
 _OBJECT = re.compile(r"/storage/v1/b/[^/]+/o/([^/]+)")
+_S3_OBJECT = re.compile(r"/test-[0-9a-f]+/(.+)")  # in a bucket of tests/support/object_servers.py
+_S3_CHANGES = {"PUT": Change.STORED, "DELETE": Change.DELETED}
 _NAME = re.compile(rb'"name": ?"([^"]+)"')
 _METADATA_BYTES = 4096
 
@@ -30,3 +32,5 @@ class BucketLog:
             self.events.append(ObjectEvent(Change.STORED, name[1].decode()))
         elif request.method == "DELETE" and (match := _OBJECT.fullmatch(path)):
             self.events.append(ObjectEvent(Change.DELETED, unquote(match[1])))
+        elif request.method in _S3_CHANGES and (match := _S3_OBJECT.fullmatch(path)):
+            self.events.append(ObjectEvent(_S3_CHANGES[request.method], unquote(match[1])))

@@ -14,7 +14,7 @@ from tuner.errors import CifakeTuneError
 def main() -> int:
     """Check one study of a bucket."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.check", description=__doc__)
-    parser.add_argument("bucket", help="a folder, or gs://bucket/prefix")
+    parser.add_argument("bucket", help="a folder, or gs://, s3:// or az://bucket/prefix")
     parser.add_argument("study", help="name of the study")
     options = parser.parse_args()
     try:

@@ -18,11 +18,22 @@ RUN_S = 900.0
 
 
 @pytest.mark.slow
-def test_a_search_under_every_kind_of_fault_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["gcs", pytest.param("s3", marks=pytest.mark.exhaustive)])
+def test_a_search_under_every_kind_of_fault_loses_nothing(tmp_path: Path, kind: str) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, "-m", "tests.chaos", "--faults", str(len(Kind)), "--seed", "2", "--workers", "3"]
     done = subprocess.run(
-        [*command, "--set", f"search.max_trials={TRIALS}", "--json", result, "--keep", tmp_path / "run"],
+        [
+            *command,
+            "--bucket-kind",
+            kind,
+            "--set",
+            f"search.max_trials={TRIALS}",
+            "--json",
+            result,
+            "--keep",
+            tmp_path / "run",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -32,6 +32,18 @@ def gcs_url(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"gs://{emulator.new_bucket()}"
 
 
+@pytest.fixture(params=["gs", "s3", "az"])
+def remote_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a fresh bucket of each object store, which the environment leads to."""
+    if request.param == "gs":
+        url: str = request.getfixturevalue("gcs_url")
+        return url
+    server = request.getfixturevalue({"s3": "s3_server", "az": "azure_server"}[request.param])
+    for variable, value in server.environment().items():
+        monkeypatch.setenv(variable, value)
+    return f"{request.param}://{server.new_bucket()}"
+
+
 @pytest.fixture(scope="session")
 def cifake_zip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The whole of CIFAKE as one archive, as it is downloaded."""

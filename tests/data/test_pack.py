@@ -256,25 +256,25 @@ def test_a_size_that_is_none_is_refused(text: str) -> None:
         packing_settings(text, False, None, None, None)
 
 
-def test_objects_under_gs_are_packed_as_the_same_data_set(
-    tmp_path: Path, bucket: Bucket, files: Files, gcs_url: str
+def test_objects_in_a_bucket_are_packed_as_the_same_data_set(
+    tmp_path: Path, bucket: Bucket, files: Files, remote_url: str
 ) -> None:
     local_manifest = pack(str(write_folder(tmp_path / "source", files)), bucket)
-    away = open_bucket(gcs_url)
+    away = open_bucket(remote_url)
     for name, data in files.items():
         away.write(f"some/prefix/{name}", data)
     away.write("some/archive.zip", write_zip(tmp_path / "archive.zip", files).read_bytes())
-    target = open_bucket(f"{gcs_url}/packed")
+    target = open_bucket(f"{remote_url}/packed")
     for source in ("some/prefix", "some/prefix/", "some/archive.zip"):
-        manifest = pack(f"{gcs_url}/{source}", target)
+        manifest = pack(f"{remote_url}/{source}", target)
         assert manifest.digest == local_manifest.digest
     assert find_data_sets(target) == [local_manifest.digest]
     np.testing.assert_array_equal(images(target, local_manifest, "test"), images(bucket, local_manifest, "test"))
 
 
-def test_an_empty_prefix_under_gs_is_refused(bucket: Bucket, gcs_url: str) -> None:
+def test_an_empty_prefix_in_a_bucket_is_refused(bucket: Bucket, remote_url: str) -> None:
     with pytest.raises(DataError, match="holds no objects"):
-        pack(f"{gcs_url}/nothing", bucket)
+        pack(f"{remote_url}/nothing", bucket)
 
 
 def test_a_damaged_or_missing_manifest_is_an_error_that_names_it(bucket: Bucket) -> None:

@@ -15,9 +15,11 @@ from tests.integration.support import FASTEST_BACKEND, Done, Place, place, pytho
 from tests.support.chief import RunningChief, running_chief
 from tests.support.disks import fill, read_only, small_disk, without_rights
 from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.object_servers import S3Server, running_careless_s3
 from tests.support.refuser import running_refuser
 from tests.support.tree import digests
 from tuner import names
+from tuner.bucket import open_bucket
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.pack import pack
@@ -321,3 +323,20 @@ def test_missing_rights_at_a_bucket_are_told(
     with running_refuser(status) as refuser:
         gcs = {"STORAGE_EMULATOR_HOST": refuser.url, names.ENV_BUCKET: "gs://forbidden/prefix"}
         refused(do(place, command, chief, two_colours, do_here, **gcs), ENVIRONMENT, "gs://forbidden/prefix", text)
+
+
+# ---- S3 -----------------------------------------------------------------------------------------
+def test_a_chief_refuses_a_store_without_conditional_writes(
+    place: Place, chief: dict[str, str], two_colours: str, s3_server: S3Server
+) -> None:
+    url = f"s3://{s3_server.new_bucket()}"
+    with running_careless_s3(s3_server) as address, pytest.MonkeyPatch.context() as patch:
+        variables = {**s3_server.environment(address), names.ENV_BUCKET: url}
+        for variable, value in variables.items():
+            patch.setenv(variable, value)
+        bucket = open_bucket(url)
+        digest = pack(two_colours, bucket).digest
+        written = list(bucket.list())
+        done = do(place, "chief", chief, two_colours, do_here, **variables, **{names.ENV_DATA: digest})
+        refused(done, USAGE, url, "no conditional writes")
+        assert list(bucket.list()) == written

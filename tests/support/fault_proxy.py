@@ -68,7 +68,7 @@ class FaultProxy:
 
     `script` comes first: the faults of the next requests whose method is in `scripted_methods`, in order.
     `observer` is told, in the proxy's thread, of every request that the target answered, and of the status: before the
-    sender is, and also where the answer is lost on the way.
+    sender is, and also where the answer is lost on the way. `rewrite` changes what the target receives.
     """
 
     target: str
@@ -77,6 +77,11 @@ class FaultProxy:
     scripted_methods: frozenset[str] = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
     met: Counter[Fault] = field(default_factory=Counter)
     observer: Callable[[Request, int], None] = lambda request, status: None
+    rewrite: Callable[[Request], Request] = lambda request: request
+    cut_after_bytes: int = 0
+    """Length at which the next longer answer is cut; then it is 0 again."""
+    keep_host: bool = False
+    """Whether the target is told the proxy's address, which S3's signatures contain, instead of its own."""
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -134,8 +139,11 @@ class FaultProxy:
 
     async def _pass_on(self, request: Request, writer: asyncio.StreamWriter | None, *, damaged: bool = False) -> bool:
         """Send the request on and its answer back; with no `writer`, the answer is read and lost."""
+        request = self.rewrite(request)
         target = urlsplit(self.target)
         theirs, ours = target.netloc.encode(), urlsplit(self.url).netloc.encode()
+        if self.keep_host:
+            ours = theirs
         upstream, sending = await asyncio.open_connection(target.hostname, target.port or 80)
         try:
             sending.write(_closing(request.head.replace(ours, theirs)) + request.body)
@@ -144,8 +152,14 @@ class FaultProxy:
             self.observer(request, int(head.split(b" ", 2)[1]))
             framed = any(key in head.lower() for key in (b"content-length:", b"transfer-encoding:"))
             if writer:
-                writer.write(_without(head, b"connection").replace(theirs, ours))
+                writer.write(without(head, b"connection").replace(theirs, ours))
+            sent = 0
             while part := await upstream.read(-1 if damaged else 1 << 18):
+                sent += len(part)
+                if writer and 0 < self.cut_after_bytes < sent:
+                    self.cut_after_bytes = 0
+                    writer.close()
+                    return False
                 if damaged:
                     part = part[:-1] + bytes([part[-1] ^ 1])
                 if writer:
@@ -157,9 +171,9 @@ class FaultProxy:
 
 
 @contextlib.contextmanager
-def running_proxy(target: str, faults: Faults | None = None) -> Iterator[FaultProxy]:
+def running_proxy(target: str, faults: Faults | None = None, *, keep_host: bool = False) -> Iterator[FaultProxy]:
     """Run a proxy in front of `target` (http://host:port) in a thread of its own."""
-    proxy = FaultProxy(target, faults or Faults())
+    proxy = FaultProxy(target, faults or Faults(), keep_host=keep_host)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fault-proxy", daemon=True)
     thread.start()
@@ -216,13 +230,14 @@ def _headers(head: bytes) -> dict[str, str]:
     return {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
 
 
-def _without(head: bytes, header: bytes) -> bytes:
+def without(head: bytes, header: bytes) -> bytes:
+    """Return a request's head without the header, which is given in lower case."""
     return b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(header + b":"))
 
 
 def _closing(head: bytes) -> bytes:
     """The same head, asking the target to close the connection, so that the end of its answer is seen."""
-    return _without(head, b"connection")[:-2] + b"Connection: close\r\n\r\n"
+    return without(head, b"connection")[:-2] + b"Connection: close\r\n\r\n"
 
 
 async def _refuse(writer: asyncio.StreamWriter, status: str) -> bool:
@@ -238,6 +253,7 @@ async def _main(arguments: list[str]) -> None:
     parser.add_argument("--target", required=True, help="http://host:port")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen; default %(default)s")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--keep-host", action="store_true", help="for S3, whose signatures contain the host")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added to every request")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stall-s", type=float, default=30.0, help="how long a stalled request hangs")
@@ -247,7 +263,9 @@ async def _main(arguments: list[str]) -> None:
             parser.add_argument(flag, type=float, default=0.0, help="share of requests, 0 to 1")
     options = vars(parser.parse_args(arguments))
     target, host, port = options.pop("target"), options.pop("host"), options.pop("port")
-    proxy = FaultProxy(target, Faults(latency_s=options.pop("latency_ms") / 1000, **options))
+    keep_host = options.pop("keep_host")
+    faults = Faults(latency_s=options.pop("latency_ms") / 1000, **options)
+    proxy = FaultProxy(target, faults, keep_host=keep_host)
     server = await proxy.start(host, port)
     print(proxy.url, flush=True)  # noqa: T201
     await server.serve_forever()

@@ -33,7 +33,17 @@ def running_refuser(status: int | None, host: str = "127.0.0.1") -> Iterator[Ref
                 return
             self.answer_json({"error": {"code": status, "message": "because of this"}}, status)
 
+        def _answer_without_body(self) -> None:
+            refuser.requests += 1
+            if status is None:
+                stop.wait()
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
+        do_HEAD = _answer_without_body  # noqa: N815
 
     server = server_of(Handler, host)
     refuser = Refuser(f"http://{host}:{server.server_port}")

@@ -172,7 +172,7 @@ def open_study(
     """Open a study, also while it runs, to read its results.
 
     Args:
-        bucket: The bucket: a folder, or `gs://bucket/prefix`.
+        bucket: The bucket: a folder, or a URL such as `gs://bucket/prefix`.
         name: Name of the study. Optional if the bucket has only one study.
         importing: Returns a context in which this program's packages can be imported.
 

@@ -7,18 +7,22 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from tuner.errors import BucketError
+
+T = TypeVar("T")
 
 COPY_BYTES = 1 << 20
 """Size of the pieces in which files are copied."""
 STALE_AFTER_S = 3600.0
 """Seconds after which an unlocked temporary file is stale. The age protects a file
 between its creation and its locking, and on file systems without working locks."""
+
+_TRIES_IF_STALE = 20
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,46 @@ def sync_folder(folder: Path) -> None:
     """Flush the folder's entries to the disk. A missing folder is ignored."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return
+        raise
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that has nothing to flush for a folder
+            raise
     finally:
         os.close(descriptor)
+
+
+def unless_stale(attempt: Callable[[], T]) -> T:
+    """Return the result of the attempt, which is repeated if another NFS client deleted or replaced its file."""
+    for _ in range(_TRIES_IF_STALE - 1):
+        try:
+            return attempt()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return attempt()
+
+
+def look_again(folder: Path) -> None:
+    """Make an NFS client compare what it remembers of a folder with the server's, by opening it.
+
+    Otherwise it may answer for a minute as if another client had created, replaced or deleted nothing in the folder.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
+def is_file(path: Path, file: BinaryIO) -> bool:
+    """Return whether `path` is a name of the open file. It is opened, because an NFS client caches counts of links."""
+    try:
+        with path.open("rb") as found:
+            return os.path.samestat(os.fstat(found.fileno()), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 def make_folders(folder: Path) -> None:
@@ -106,7 +144,7 @@ def make_folders(folder: Path) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # over NFS, an exclusive lock requires a file that is open for writing
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

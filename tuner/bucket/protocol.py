@@ -19,7 +19,7 @@ _MAX_NAME_BYTES = 1024  # GCS, https://cloud.google.com/storage/docs/objects#nam
 class Bucket(Protocol):
     """A flat store of named objects, which are replaced as a whole and never modified.
 
-    `url` is the bucket as a user writes it: a folder's path, or `gs://bucket/prefix`.
+    `url` is the bucket as a user writes it: a folder's path, or the URL of a prefix in an object store.
     """
 
     url: str
@@ -36,9 +36,9 @@ class Bucket(Protocol):
         """Create the object atomically and durably. Raises ObjectExistsError if the name is taken.
 
         `data` should contain an id unique to the writer. Over a network, the response to a successful create can be
-        lost, and the retry then finds the name taken. `GcsBucket` resolves this by reading the object: the same bytes
-        mean that this call created it. With equal bytes, two writers could both succeed. If another BucketError is
-        raised, the object may or may not have been created.
+        lost, and the retry then finds the name taken. The buckets of object stores resolve this by reading the object:
+        the same bytes mean that this call created it. With equal bytes, two writers could both succeed. If another
+        BucketError is raised, the object may or may not have been created.
         """
         ...
 

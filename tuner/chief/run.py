@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from tuner.bucket import check_conditional_writes
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
@@ -100,6 +101,8 @@ def _run(context: ChiefContext) -> StudyState:
         context = replace(context, notes=(*context.notes, OVERWRITES))
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
+    if context.bucket.url.startswith(("s3://", "az://")):  # many stores have these interfaces
+        check_conditional_writes(context.bucket)
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)

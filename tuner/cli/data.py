@@ -35,7 +35,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Path or gs:// URL of a folder or archive (zip, tar) with a folder of images for each class.",
+        help="Path, or gs://, s3:// or az:// URL, of a folder or archive (zip, tar) with a folder of images for each "
+        "class.",
         show_default=False,
     ),
 ]
@@ -51,7 +52,7 @@ def pack_command(
     bucket: Annotated[
         str,
         typer.Argument(
-            metavar="BUCKET", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False
+            metavar="BUCKET", envvar=names.ENV_BUCKET, help="Folder, or gs://, s3:// or az:// URL.", show_default=False
         ),
     ],
     resize: ResizeOption = None,
@@ -113,7 +114,10 @@ def pack_command(
 def prepare_command(
     context: typer.Context,
     bucket: Annotated[
-        str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
+        str,
+        typer.Option(
+            "--bucket", envvar=names.ENV_BUCKET, help="Folder, or gs://, s3:// or az:// URL.", show_default=False
+        ),
     ],
     study_file: StudyFileOption = None,
 ) -> None:

@@ -34,7 +34,9 @@ def _complete_study(context: typer.Context, incomplete: str) -> list[str]:
 BucketOption = Annotated[
     str,
     typer.Option(
-        "--bucket", envvar=names.ENV_BUCKET, help="Bucket with data and results: a folder, or gs://bucket/prefix."
+        "--bucket",
+        envvar=names.ENV_BUCKET,
+        help="Bucket with data and results: a folder, or gs://, s3:// or az://BUCKET/PREFIX.",
     ),
 ]
 StudyNameOption = Annotated[

@@ -60,7 +60,8 @@ def load_release(release: str, namespace: str | None, context: str | None) -> "R
 def open_release_bucket(release: "Release") -> Iterator[Bucket]:
     """Open the release's bucket, through a forwarded port if the bucket is in the cluster, else with local credentials.
 
-    Raises EnvironmentFailure if the bucket's pod does not exist or cannot be reached now, and BucketError.
+    Raises EnvironmentFailure if the bucket's pod does not exist or cannot be reached now, or if the bucket is on a
+    volume that only pods can read, and BucketError.
     """
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
@@ -69,8 +70,12 @@ def open_release_bucket(release: "Release") -> Iterator[Bucket]:
     if release.lacks_bucket:  # the bucket's URL is that of the pods, so credentials of this machine are of no use
         reason = "its namespace is being deleted" if release.deleted else "it was uninstalled"
         raise EnvironmentFailure(f"the bucket of release {release.name} does not exist, because {reason}.")
+    release.require_readable_bucket()
     if port is None:
-        yield open_bucket(release.bucket_url)
+        with contextlib.ExitStack() as stack:
+            for variable, value in release.bucket_variables.items():
+                stack.enter_context(_environment(variable, os.environ.get(variable) or value))
+            yield open_bucket(release.bucket_url)
         return
     pod = release.running(releases.BUCKET)
     with (

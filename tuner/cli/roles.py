@@ -61,8 +61,8 @@ def run(
         str | None,
         typer.Option(
             "--data",
-            help="Folder, archive (zip, tar) or gs:// URL of images, or the digest of a packed data set. Default: "
-            "data.source, else the only data set of the bucket, else the built-in sample.",
+            help="Folder, archive (zip, tar), or gs://, s3:// or az:// URL of images, or the digest of a packed data "
+            "set. Default: data.source, else the only data set of the bucket, else the built-in sample.",
         ),
     ] = None,
     resize: ResizeOption = None,

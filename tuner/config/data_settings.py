@@ -32,9 +32,9 @@ class Data(Settings):
     """The data set."""
 
     source: Text | None = None
-    """Path of a folder, zip or tar archive, a `gs://` URL, or the digest of a data set that the bucket contains. The
-    data is packed into the bucket unless the bucket already contains it. Default: the data set that the study began
-    with, else the only data set of the bucket, else the built-in sample."""
+    """Path of a folder, zip or tar archive, a `gs://`, `s3://` or `az://` URL, or the digest of a data set that the
+    bucket contains. The data is packed into the bucket unless the bucket already contains it. Default: the data set
+    that the study began with, else the only data set of the bucket, else the built-in sample."""
 
     resize: tuple[Side, Side] | None = None
     """Height and width to which all images are resized, such as `[224, 224]`. Default: not set, so that all images must

@@ -132,9 +132,9 @@ class Search(Settings):
 
     learn_from: list[Text] = []  # noqa: RUF012
     """Earlier studies whose results the algorithm knows from the beginning: names of studies in the same bucket, or
-    names with the URL of another bucket, such as `gs://bucket/prefix/NAME`. They must have the same objective, and
-    hyperparameters in common. Their trials are neither counted nor repeated. They are read once, when the study begins.
-    Default: none."""
+    names with the URL of another bucket, such as `gs://bucket/prefix/NAME` or `s3://bucket/NAME`. They must have the
+    same objective, and hyperparameters in common. Their trials are neither counted nor repeated. They are read once,
+    when the study begins. Default: none."""
 
     constraints: Constraints = Constraints()
     """Limits that a model must satisfy to be trained."""

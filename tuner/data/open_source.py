@@ -1,11 +1,11 @@
-"""Open the source that a user named: an archive, a folder, gs:// or the built-in sample."""
+"""Open the source that a user named: an archive, a folder, a bucket or the built-in sample."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tuner.bucket import open_bucket
+from tuner.bucket import is_remote, open_bucket
 from tuner.data.folder_source import FolderSource
 from tuner.data.image_formats import is_named_as_image
 from tuner.data.sample import SampleSource
@@ -16,7 +16,7 @@ from tuner.errors import DataError
 from tuner.temporary_files import temporary_folder
 
 DOWNLOADS = 16
-"""Number of objects that are downloaded at the same time from gs://. Each object is small, so latency dominates."""
+"""Number of objects that are downloaded at the same time from a bucket. Each object is small, so latency dominates."""
 
 _OTHER_ARCHIVES = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
@@ -33,7 +33,7 @@ class MissingSourceError(DataError):
 
 @contextmanager
 def open_source(source: str | None, progress: Callable[[Progress], None] = ignore_progress) -> Iterator[Source]:
-    """Yield the source that a user named: an archive, a folder, `gs://…`, or None for the built-in sample.
+    """Yield the source that a user named: an archive, a folder, the URL of a bucket, or None for the built-in sample.
 
     Files in a bucket are first copied to a temporary folder, and compressed tar archives are unpacked there. Raises
     MissingSourceError if the source is missing or empty, and DataError if it is of another kind.
@@ -42,7 +42,7 @@ def open_source(source: str | None, progress: Callable[[Progress], None] = ignor
         yield SampleSource()
         return
     path = Path(source)
-    if source.startswith("gs://"):
+    if is_remote(source):
         with temporary_folder() as folder:
             copy, label = _copy(source, Path(folder), progress)
             with _open(copy, label, progress) as opened:
@@ -100,7 +100,7 @@ def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> tuple
     Returns the copy and its name in messages.
     """
     parent, _, last = url.rstrip("/").rpartition("/")
-    if last.lower().endswith((".zip", *SUFFIXES)) and parent != "gs:/":
+    if last.lower().endswith((".zip", *SUFFIXES)) and not parent.endswith(":/"):
         archive = folder / f"archive{Path(last).suffix}"
         progress(Progress("downloading", 0, 1, "files"))
         open_bucket(parent).download(last, archive)

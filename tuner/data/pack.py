@@ -45,7 +45,7 @@ def pack(
     """Pack a source, and return its manifest. Nothing is written if the bucket already has the complete data set.
 
     Args:
-        source: Path or `gs://` URL of an archive or folder; None for the built-in sample.
+        source: Path of an archive or folder, or its URL in a bucket; None for the built-in sample.
         bucket: Bucket to write to.
         resize: Height and width to which all images are resized.
         convert: Whether all images are converted to RGB.

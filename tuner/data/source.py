@@ -1,4 +1,4 @@
-"""The protocol of sources of images: a folder, an archive, gs:// or the built-in sample."""
+"""The protocol of sources of images: a folder, an archive, a bucket or the built-in sample."""
 
 import re
 from collections.abc import Callable

@@ -12,7 +12,11 @@ template:
     automountServiceAccountToken: true
     containers:
       - name: tls
-        {{- include "cifake-tune.container" . | nindent 8 }}
+        {{- include "cifake-tune.container.image" . | nindent 8 }}
+        {{- with .Values.extraEnvFrom }}
+        envFrom:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
         command: [python, -m, k8s.certificates, {{ include "cifake-tune.tls.name" . }}, {{ include "cifake-tune.chief.name" . }}]
         {{- with .Values.extraEnv }}
         env:

@@ -49,6 +49,20 @@ def test_the_pod_has_the_workers_extra_variables_and_none_that_makes_it_a_worker
     assert manifest("probe", requirements, None)["spec"]["containers"][0]["env"] == [proxy, secret]
 
 
+def test_the_pod_has_the_credentials_certificates_and_volume_of_the_bucket() -> None:
+    credentials = {"secretRef": {"name": "minio"}}
+    mounts = [{"name": "ca-bundle", "mountPath": "/ca"}, {"name": "bucket", "mountPath": "/bucket", "subPath": "runs"}]
+    volumes = [
+        {"name": "ca-bundle", "configMap": {"name": "authorities"}},
+        {"name": "bucket", "persistentVolumeClaim": {"claimName": "shared"}},
+    ]
+    container = {"name": "worker", "image": "i", "envFrom": [credentials], "volumeMounts": mounts}
+    spec = manifest("probe", workers({}, containers=[container], volumes=volumes), None)["spec"]
+    assert spec["containers"][0]["envFrom"] == [credentials]
+    assert spec["containers"][0]["volumeMounts"][1:] == mounts
+    assert spec["volumes"][1:] == volumes
+
+
 def test_with_an_image_alone_the_pod_is_as_the_chart_makes_them() -> None:
     spec = manifest("probe", of_flags("image", 1, 0, ""), None)["spec"]
     assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsNonRoot"]) == (10001, True)

@@ -75,3 +75,28 @@ def test_after_an_install_a_pending_claim_is_named(
     result = finding(classes, bucket_claim, installed=True)
     assert (result.severity, what in result.what) == (severity, True), result
     assert (NO_CLASS in result.fix) is (severity is Severity.BROKEN and bucket_claim.spec.storage_class_name is None)
+
+
+@pytest.mark.parametrize(
+    ("claims", "severity", "what"),
+    [
+        (
+            [("ReadWriteMany", "Bound")],
+            Severity.FINE,
+            "is on the volume of the claim shared (ReadWriteMany)",
+        ),
+        ([("ReadWriteOnce", "Bound")], Severity.WARNING, "is ReadWriteOnce, so pods on other nodes"),
+        ([("ReadWriteMany", "Pending")], Severity.WARNING, "has no volume yet (its phase is Pending)"),
+        ([], Severity.BROKEN, "there is no PersistentVolumeClaim shared in namespace team"),
+    ],
+)
+def test_the_claim_of_a_bucket_on_a_shared_volume_is_judged(
+    claims: list[tuple[str, str]], severity: Severity, what: str
+) -> None:
+    objects: dict[str, Any] = {}
+    for mode, phase in claims:
+        spec, status = {"accessModes": [mode]}, {"phase": phase}
+        objects["persistentvolumeclaims/shared"] = {"metadata": {"name": "shared"}, "spec": spec, "status": status}
+    with running_api_server(objects) as api:
+        (result,) = check_storage(cluster_at(api.url, "team"), Requirements("/bucket", bucket_claim="shared"), None)
+    assert (result.severity, what in result.what) == (severity, True), result
