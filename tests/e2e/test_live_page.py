@@ -15,7 +15,7 @@ TRIALS, EPOCHS = 4, 3
 def forwarded(release: Release) -> Iterator[str]:
     """Do what `helm install` prints, and yield the page's address; the port here is any that is free."""
     service = f"svc/{release.chart_name}-chief"
-    command = ["kubectl", "-n", release.namespace.name, "port-forward", service, ":9090"]
+    command = ["kubectl", "-n", release.namespace.name, "port-forward", service, ":8080"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
