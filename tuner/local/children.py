@@ -182,7 +182,7 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
         }
         of_chief = chief_variables(local.crew.gpus) | {
             names.ENV_TUNER_ID: "chief",
-            **page_variables(local, os.environ),
+            **page_variables(local.http, local.page, os.environ),
             names.ENV_SPARE: str(local.crew.spare),
         }
         chief = _child("chief", local, environment | of_chief)
@@ -200,12 +200,12 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
             stop_all([chief], STOP_S / 4)
 
 
-def page_variables(local: LocalStudy, environment: Mapping[str, str]) -> dict[str, str]:
+def page_variables(http: Address, page: Address, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the process that serves metrics and live page. No other child gets the page's token."""
     options = (names.ENV_LIVE_PAGE_TOKEN, names.ENV_LIVE_PAGE_CERT, names.ENV_LIVE_PAGE_KEY)
     return {
-        names.ENV_HTTP: str(local.http),
-        names.ENV_LIVE_PAGE: str(local.page),
+        names.ENV_HTTP: str(http),
+        names.ENV_LIVE_PAGE: str(page),
         **{name: environment[name] for name in options if name in environment},
     }
 

@@ -210,7 +210,7 @@ def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetr
     chief_monitor.evaluation_started()
     what = "data" if local.study.data.own else "images"
     print_line(console, f"Evaluating the best model on the test {what}. {_live_page(local)}")
-    variables = page_variables(local, os.environ)
+    variables = page_variables(local.http, local.page, os.environ)
     how = PageServing.from_environment(variables)
     with serving(monitor, variables), serving_page(chief_monitor.page, monitor, how), shown_wait("evaluating"):
         try:
