@@ -1,6 +1,8 @@
 """`run` with a live page that asks for a token and speaks https: who gets the token, and where the page is."""
 
+import os
 import re
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -23,6 +25,21 @@ PRINTED = re.compile(r"Live page: (https://127\.0\.0\.1:\d+/) \(metrics: http://
 def environment(process: int) -> str:
     """Return the environment of a process."""
     return Path(f"/proc/{process}/environ").read_text()
+
+
+def listening(process: int) -> set[tuple[str, int]]:
+    """Return the addresses and ports at which a process listens."""
+    sockets = {os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir() if entry.is_symlink()}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and f"socket:[{columns[9]}]" in sockets:  # LISTEN
+                address, _, port = columns[1].partition(":")
+                family = socket.AF_INET if table == "tcp" else socket.AF_INET6
+                packed = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+                found.add((socket.inet_ntop(family, packed), int(port, 16)))
+    return found
 
 
 def test_run_serves_its_page_with_token_and_tls_and_only_the_chief_knows_them(
@@ -52,6 +69,9 @@ def test_run_serves_its_page_with_token_and_tls_and_only_the_chief_knows_them(
     assert get(metrics, names.HTTP_HEALTHY).status == HTTPStatus.OK
     (chief,), (worker,) = place.processes("chief"), place.processes("worker")
     assert (TOKEN in environment(chief), TOKEN in environment(worker)) == (True, False)
+    ports = listening(chief) | listening(worker)
+    assert len(ports) >= 3, "gRPC, metrics and page"
+    assert {address.removeprefix("::ffff:") for address, _ in ports} == {"127.0.0.1"}
     (place.gate / "hold-0").unlink()
     done = command.wait()
     assert done.code == 0, done.err
