@@ -52,8 +52,8 @@ def test_a_release_is_followed_from_its_trials_to_its_accuracy(namespace: Namesp
         open_page(browser, f"{address}?token={TOKEN}", width=1280) as view,
     ):
         page = view.page
-        assert page.url == address
         page.wait_for_selector("#workers td.training", timeout=60_000)
+        assert page.url == address
         assert page.inner_text("#search") == "running"
         view.screenshot("live-cluster-running")
         page.wait_for_selector("#notice:has-text('The best model is being evaluated')", timeout=300_000)

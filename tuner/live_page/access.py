@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from hmac import compare_digest
 from http import HTTPStatus
 
@@ -23,6 +24,7 @@ _FORM = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>cifake-tune</title>
+<style>{style}</style>
 </head>
 <body>
 <main>
@@ -38,7 +40,15 @@ _FORM = """<!doctype html>
 </body>
 </html>
 """
-_FORM_POLICY = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;margin:0}main{max-width:24rem;margin:12vh auto;padding:0 1rem}"
+    "h1{font-size:1.25rem}label{display:block}input{box-sizing:border-box;width:100%;margin:.25rem 0 1rem}"
+    "input,button{font:inherit;padding:.4rem .6rem}"
+)
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_FORM_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -65,13 +75,18 @@ class PageAccess:
         return checked
 
     def _login(self, token: str) -> Response:
-        """Exchange the token in the address for a cookie, so that the token remains in no address and no history."""
+        """Exchange the token in the address for a cookie, and lead to the address without the token.
+
+        The answer is a page that refreshes to the other one. After a redirect, the browser would not send the cookie
+        if the user had followed a link on another site (SameSite=Strict).
+        """
         if not _is_same(token, self.token):
             return _form("This is not the token of the live page.")
         attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self.is_encrypted else "")
         cookie = f"{self._cookie_name}={self._cookie}{attributes}"
-        headers = {"Set-Cookie": cookie, "Location": "./", "Cache-Control": "no-store"}
-        return Response(b"", "text/plain; charset=utf-8", HTTPStatus.SEE_OTHER, headers)
+        answer = plain("The token is right. Opening the live page ...")
+        headers = {"Set-Cookie": cookie, "Refresh": "0; url=./", "Cache-Control": "no-store"}
+        return Response(answer.body, answer.content_type, headers=headers)
 
     def _is_known(self, request: Request) -> bool:
         scheme, _, credentials = request.authorization.partition(" ")
@@ -132,7 +147,7 @@ def _misdirected() -> Response:
 
 def _form(sentence: str) -> Response:
     headers = {**_UNAUTHORIZED, "Content-Security-Policy": _FORM_POLICY}
-    body = _FORM.format(sentence=sentence).encode()
+    body = _FORM.format(style=_STYLE, sentence=sentence).encode()
     return Response(body, "text/html; charset=utf-8", HTTPStatus.UNAUTHORIZED, headers)
 
 
