@@ -113,6 +113,46 @@ def test_the_paths_in_the_documents_for_maintainers_exist() -> None:
         assert [path for path in paths if path not in MADE and not (ROOT / path).exists()] == [], document.name
 
 
+def claims(page: str) -> list[str]:
+    """Return the tests that a page names."""
+    return re.findall(r"`((?:charts/)?tests/[\w/]+\.(?:py::\w+|yaml: [^`]+))`", page)
+
+
+def has_test(claim: str) -> bool:
+    """Return whether a test with this name exists."""
+    file, _, name = claim.partition("::" if "::" in claim else ": ")
+    if not (ROOT / file).exists():
+        return False
+    text = (ROOT / file).read_text(encoding="utf-8")
+    begin = rf"^(?:async )?def {re.escape(name)}\(" if file.endswith(".py") else rf"^  - it: {re.escape(name)}$"
+    return re.search(begin, text, re.MULTILINE) is not None
+
+
+def test_each_claim_of_the_threat_model_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = claims(page)
+    assert len(named) > 40
+    assert [claim for claim in named if not has_test(claim)] == []
+    rows = re.findall(r"^\| .*\|$", page[: page.index("## What is not protected")], re.MULTILINE)
+    of_claims = [row for row in rows if not re.match(r"\| (-|asset|who|claim|place)", row)]
+    with_tests = page[page.index("## Who can reach what") : page.index("## What is not protected")]
+    assert [row[:60] for row in of_claims if row in with_tests and not claims(row)] == []
+
+
+@pytest.mark.parametrize(
+    ("claim", "is_known"),
+    [
+        ("tests/test_documents.py::test_links_are_found", True),
+        ("tests/test_documents.py::test_links", False),
+        ("tests/test_no_such_file.py::test_links_are_found", False),
+        ("charts/tests/page_test.yaml: an empty pageFrom allows no peer to read the page", True),
+        ("charts/tests/page_test.yaml: an empty pageFrom", False),
+    ],
+)
+def test_a_claim_without_a_test_is_found(claim: str, is_known: bool) -> None:
+    assert has_test(claim) is is_known
+
+
 MADE = {"tests/artifacts/"}
 """Folders that git does not have."""
 

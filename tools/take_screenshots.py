@@ -15,8 +15,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.browser import OpenPage, chromium, open_page
 from tuner import names
+from tuner.address import Address
 from tuner.bucket import open_bucket
 from tuner.chief.monitor import ChiefMonitor
+from tuner.live_page.serving import PageServing, serving_page
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.study.journal import read_study
@@ -48,6 +50,7 @@ def main() -> None:
         watched.evaluation_done()
         with (
             serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address,
+            serving_page(watched.page, monitor, PageServing(Address("127.0.0.1", 0), is_shared=True)),
             open_page(browser, f"http://{address}{names.HTTP_PAGE}", WIDTH) as view,
         ):
             view.page.wait_for_selector("#table tbody tr")

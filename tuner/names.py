@@ -37,6 +37,10 @@ ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in 
 ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json
 ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # "text", or "json" for one JSON object per line
 ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which this process serves metrics and health, if set
+ENV_LIVE_PAGE = "CIFAKE_TUNE_LIVE_PAGE"  # host:port at which the chief serves its live page; ENV_HTTP's shares its port
+ENV_LIVE_PAGE_TOKEN = "CIFAKE_TUNE_LIVE_PAGE_TOKEN"  # noqa: S105  # token that the live page asks for, if set
+ENV_LIVE_PAGE_CERT = "CIFAKE_TUNE_LIVE_PAGE_CERT"  # path of the live page's certificate (PEM); for https, set both
+ENV_LIVE_PAGE_KEY = "CIFAKE_TUNE_LIVE_PAGE_KEY"  # path of the certificate's private key (PEM)
 ENV_QUIT_URL = "CIFAKE_TUNE_QUIT_URL"  # URL to which a process POSTs when it ends, so that a sidecar ends too
 ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
 # where the object store of s3:// or az:// is; SDKs read them, too

@@ -183,6 +183,23 @@ resources:
 - {name: CIFAKE_TUNE_HTTP, value: "0.0.0.0:{{ .Values.metrics.port }}"}
 {{- end }}
 
+{{/* Environment: address, token and certificate of the live page. */}}
+{{- define "cifake-tune.env.page" -}}
+{{- with .Values.livePage -}}
+{{- if .enabled -}}
+- {name: CIFAKE_TUNE_LIVE_PAGE, value: "0.0.0.0:{{ .port }}"}
+{{- with .tokenSecret }}
+- name: CIFAKE_TUNE_LIVE_PAGE_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: token}}
+{{- end }}
+{{- if .tlsSecret }}
+- {name: CIFAKE_TUNE_LIVE_PAGE_CERT, value: /etc/cifake-tune-page-tls/tls.crt}
+- {name: CIFAKE_TUNE_LIVE_PAGE_KEY, value: /etc/cifake-tune-page-tls/tls.key}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Probes of the chief and the workers. A check takes 5 s if the process is blocked. */}}
 {{- define "cifake-tune.probes" -}}
 startupProbe:  # long enough to import Keras on a busy node with a cold image

@@ -163,6 +163,12 @@ class Container(ApiModel):
         """Return the variables whose values are given literally."""
         return {variable.name: variable.value for variable in self.env if variable.value is not None}
 
+    def secret_key(self, variable: str) -> tuple[str, str] | None:
+        """Return the name of the Secret and its key whose value a variable has; None if it has no such value."""
+        sources = [candidate.value_from or {} for candidate in self.env if candidate.name == variable]
+        reference = sources[-1].get("secretKeyRef") if sources else None
+        return (reference.get("name", ""), reference.get("key", "")) if reference else None
+
 
 class NamedReference(ApiModel):
     """Reference to an object by name, or the source of a volume. Fields that are not declared are kept."""

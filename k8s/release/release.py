@@ -1,5 +1,6 @@
 """A release of the chart in a cluster. Its objects are found by their labels, and contain its settings."""
 
+import base64
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import ConfigMap, Deployment, Event, Job, Object, Pod
+from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod, Secret
 from k8s.cluster.resources import Namespace
 from tuner import names
 from tuner.config import settings
@@ -148,10 +149,28 @@ class Release:
         return max((state.started_at for state in running if state and state.started_at), default=None)
 
     @property
-    def http_port(self) -> int | None:
-        """Port at which the chief serves its live page; None if it serves none."""
-        port = self._environment(CHIEF).get(names.ENV_HTTP, "").rpartition(":")[2]
+    def page_port(self) -> int | None:
+        """Port at which the chief serves its live page; None if it serves none.
+
+        The chief of an older chart serves its page on the port of the metrics.
+        """
+        environment = self._environment(CHIEF)
+        port = environment.get(names.ENV_LIVE_PAGE, environment.get(names.ENV_HTTP, "")).rpartition(":")[2]
         return int(port) if port.isdecimal() else None
+
+    @property
+    def page_is_encrypted(self) -> bool:
+        """Whether the chief serves its live page with https."""
+        return bool(self._environment(CHIEF).get(names.ENV_LIVE_PAGE_CERT))
+
+    def page_token(self) -> str:
+        """Return the token of the live page, from its Secret; "" if it has none. Raises EnvironmentFailure."""
+        container = self._container(CHIEF)
+        reference = container.secret_key(names.ENV_LIVE_PAGE_TOKEN) if container else None
+        if reference is None:
+            return ""
+        secret, key = reference
+        return base64.b64decode(self.cluster.get(Secret, secret).data.get(key, "")).decode(errors="replace").strip()
 
     @property
     def chief_host(self) -> str:
@@ -196,9 +215,12 @@ class Release:
             ) from None
 
     def _environment(self, component: str) -> dict[str, str]:
-        job = self.job(component)
-        container = job.spec.template.spec.main(component) if job else None
+        container = self._container(component)
         return container.environment() if container else {}
+
+    def _container(self, component: str) -> Container | None:
+        job = self.job(component)
+        return job.spec.template.spec.main(component) if job else None
 
 
 def load(cluster: Cluster, name: str) -> Release:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,20 +15,24 @@ import pytest
 from kubernetes import client
 
 from k8s.cluster.client import Cluster
-from k8s.cluster.objects import Job, Pod
+from k8s.cluster.objects import Job, Pod, Secret, Variable
 from k8s.doctor.findings import FINDINGS, Severity
 from k8s.release.release import Release
 from tests.k8s import captured
 from tests.live_page.studies import searched
 from tests.support.api_server import ApiServer, running_api_server
+from tests.support.certificates import Authority
 from tests.support.proxies import DEAD, through
 from tuner import names
+from tuner.address import Address
+from tuner.cli.release import ask_for_progress
 from tuner.cli.status import _study_of
 from tuner.errors import ExitCode
+from tuner.live_page.access import PageAccess
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
-from tuner.monitoring.catalogue import Role
-from tuner.monitoring.endpoint import Monitor, serving
+from tuner.monitoring.http_server import HttpServer
+from tuner.monitoring.server_certificate import ServerCertificate
 from tuner.study.state import StudyState
 from tuner.study.status import Activity, EvaluationState
 from tuner.study.views import view_study
@@ -102,15 +107,17 @@ def test_a_bucket_that_was_deleted_with_its_release_needs_no_credentials(deleted
 
 
 # ---- a bucket that only the pods can read ---------------------------------------------------------
+PLAIN = PageAccess()
+
+
 @contextmanager
-def chief_page(state: StudyState) -> Iterator[int]:
+def chief_page(
+    state: StudyState, access: PageAccess = PLAIN, certificate: ServerCertificate | None = None
+) -> Iterator[int]:
     """Serve the live page of a chief, and yield its port."""
     page = LivePage("gs://theirs", lambda: LiveState(0.0, state, EvaluationState.WAITING, None))
-    monitor = Monitor(Role.CHIEF)
-    monitor.routes.update(page.routes())
-    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
-        assert address is not None
-        yield address.port
+    with HttpServer(Address("127.0.0.1", 0), page.routes(access), certificate=certificate) as server:
+        yield server.address.port
 
 
 @pytest.fixture
@@ -161,6 +168,39 @@ def test_the_chief_is_asked_if_the_caller_may_not_read_the_bucket(
         name: getattr(progress, name) for name in ("best_score", "best_hyperparameters", "elapsed_s", "remaining_s")
     }
     assert progress == expected.model_copy(update={**absent, **of_the_page, "activity": Activity.RUNNING})
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_the_chief_is_asked_at_the_port_of_its_page_with_the_token_from_its_secret(
+    outside: Release, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_encrypted: bool
+) -> None:
+    token = "0123456789abcdef"
+    (chief,) = [job for job in outside.jobs if job.component == "chief"]
+    (container,) = chief.spec.template.spec.containers
+    reference = {"secretKeyRef": {"name": "page-token", "key": "token"}}
+    container.env.append(Variable(name=names.ENV_LIVE_PAGE, value="0.0.0.0:8080"))
+    container.env.append(Variable(name=names.ENV_LIVE_PAGE_TOKEN, value_from=reference))
+    certificate = None
+    if is_encrypted:
+        files = Authority(tmp_path).issue("page", "cifake.example.com")
+        certificate = ServerCertificate(files.certificate, files.key, ("CERT", "KEY"))
+        container.env.append(Variable(name=names.ENV_LIVE_PAGE_CERT, value="/etc/tls.crt"))
+
+    def secret(_: Cluster, kind: type, name: str) -> Secret:
+        assert (kind, name) == (Secret, "page-token")
+        return Secret(data={"token": b64encode(f"{token}\n".encode()).decode()})
+
+    monkeypatch.setattr(Cluster, "get", secret)
+    state = searched(planned=12, begun=8)
+    with chief_page(state, PageAccess(token, is_encrypted), certificate) as page_port:
+
+        @contextmanager
+        def forwarded(_: Cluster, pod: str, port: int) -> Iterator[int]:
+            assert port == 8080
+            yield page_port
+
+        monkeypatch.setattr("k8s.cluster.port_forward.forwarded", forwarded)
+        assert ask_for_progress(outside).completed == view_study(state).completed
 
 
 def test_if_the_chief_does_not_answer_either_both_reasons_are_told(

@@ -54,6 +54,28 @@ def test_a_port_of_the_live_page_that_somebody_has(place: Place) -> None:
     assert not place.bucket_folder.exists() or not list(place.bucket.list("data/"))
 
 
+@pytest.mark.parametrize("command", ["run", "chief"])
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({names.ENV_LIVE_PAGE_TOKEN: "hunter2"}, "CIFAKE_TUNE_LIVE_PAGE_TOKEN must have 16 to 512 characters"),
+        (
+            {names.ENV_LIVE_PAGE_CERT: "missing.pem", names.ENV_LIVE_PAGE_KEY: "missing.pem"},
+            "missing.pem: the TLS file cannot be read (No such file or directory)",
+        ),
+    ],
+)
+def test_a_live_page_that_cannot_be_protected_is_not_served(
+    place: Place, command: str, variables: dict[str, str], sentence: str
+) -> None:
+    of_chief = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_LIVE_PAGE: "127.0.0.1:0"}
+    done = do_here(place, command, **(of_chief if command == "chief" else {}), **variables)
+    assert done.code == 2
+    assert sentence in done.err
+    assert "hunter2" not in done.err
+    refused(done, place)
+
+
 def test_a_bucket_that_is_a_file(place: Place) -> None:
     place.bucket_folder.write_text("a file")
     done = do_here(place, "run")

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 from tests.live_page import studies
 from tests.support.browser import chromium
 from tuner.address import Address
+from tuner.live_page.access import PageAccess
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
 from tuner.monitoring.http_server import HttpServer
@@ -37,7 +38,7 @@ class Served:
         return self.take()
 
     def begin(self) -> None:
-        self.server = HttpServer(self.address, self.site.routes())
+        self.server = HttpServer(self.address, self.site.routes(PageAccess()))
         self.server.__enter__()
         self.address = self.server.address
 

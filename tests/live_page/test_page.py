@@ -4,9 +4,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.live_page import studies
-from tests.live_page.conftest import serving
+from tests.live_page.conftest import BUCKET, serving
 from tests.support.browser import OpenPage, Scheme, open_page
+from tuner.address import Address
+from tuner.live_page.access import PageAccess
+from tuner.live_page.routes import LivePage
 from tuner.live_page.trial_rows import TrialQuery, trial_page
+from tuner.monitoring.http_server import HttpServer, Response
 from tuner.study.records import Action, Controlled, TrialState
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
@@ -34,6 +38,49 @@ def check(view: OpenPage, url: str) -> None:
     assert view.hard_to_read() == []
     assert all(request.startswith(url) for request in view.requests)
     assert view.page.evaluate("document.querySelectorAll('*').length") < NODES
+
+
+def test_a_page_with_a_token_asks_for_it_once_and_its_address_does_not_keep_it(
+    browser: Browser, small: StudyState
+) -> None:
+    site, token = LivePage(BUCKET, studies.watched(small)), "correct-horse-battery-staple"
+    with HttpServer(Address("127.0.0.1", 0), site.routes(PageAccess(token))) as server:
+        url = f"http://{server.address}/"
+        with open_page(browser, url) as view:
+            page = view.page
+            view.screenshot("live-token")
+            assert (view.hard_to_read(), view.overflow_px()) == ([], 0)
+            page.fill("input[name=token]", "0123456789abcdef")
+            page.click("button")
+            expect(page.locator("p[role=status]")).to_have_text("This is not the token of the live page.")
+            page.fill("input[name=token]", token)
+            page.click("button")
+            assert listed_trials(loaded(view)) == [row.trial for row in trial_page(small, TrialQuery()).rows]
+            assert page.url == url
+            assert page.evaluate("document.cookie") == ""
+            assert page.evaluate("history.length") < 5
+            page.goto(f"{url}#state=COMPLETED")
+            page.reload()
+            page.wait_for_selector("main:not([aria-busy])")
+        with open_page(browser, f"{url}?token={token}") as view:
+            page = loaded(view)
+            assert page.url == url
+            assert view.complaints == []
+
+
+def test_a_link_with_the_token_on_another_site_opens_the_page_and_is_not_in_the_history(
+    browser: Browser, small: StudyState
+) -> None:
+    site, token = LivePage(BUCKET, studies.watched(small)), "correct-horse-battery-staple"
+    with HttpServer(Address("127.0.0.1", 0), site.routes(PageAccess(token))) as server:
+        link = Response(f'<a href="http://{server.address}/?token={token}">page</a>'.encode(), "text/html")
+        with HttpServer(Address("127.0.0.1", 0), {"/": lambda _: link}) as other:
+            elsewhere = f"http://localhost:{other.address.port}/"  # another site than 127.0.0.1
+            with open_page(browser, elsewhere) as view:
+                view.page.click("a")
+                assert loaded(view).url == f"http://{server.address}/"
+                view.page.go_back()
+                assert view.page.url == elsewhere
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

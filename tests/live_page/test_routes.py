@@ -21,8 +21,9 @@ from tests.live_page.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
 from tuner.config.loading import load
 from tuner.live_page import live_state
+from tuner.live_page.access import is_local_name
 from tuner.live_page.overview import Overview, study_view
-from tuner.live_page.routes import SCRIPTS, is_local_name
+from tuner.live_page.routes import SCRIPTS
 from tuner.names import OWN_DATA, TrialId
 from tuner.search.claims import Instant
 from tuner.search.leases import Worker

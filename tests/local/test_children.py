@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tuner import names
+from tuner.address import Address
 from tuner.errors import EnvironmentFailure
-from tuner.local.children import DEATHS, Child, recall, reset_deaths, share_of_cores, stop_all
+from tuner.local.children import DEATHS, Child, page_variables, recall, reset_deaths, share_of_cores, stop_all
 from tuner.names import TrialId
 from tuner.study.records import Leased
 
@@ -47,6 +48,24 @@ def test_a_worker_that_took_a_trial_may_die_as_often_as_the_trials_budget_allows
     assert (chief.deaths, one.deaths, other.deaths) == (0, 0, DEATHS - 1)
     reset_deaths([], chief, [one, other])
     assert other.deaths == DEATHS - 1
+
+
+def test_only_the_process_that_serves_the_live_page_gets_its_token_and_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_page = {
+        names.ENV_LIVE_PAGE: "127.0.0.1:8443",
+        names.ENV_LIVE_PAGE_TOKEN: "correct-horse-battery-staple",
+        names.ENV_LIVE_PAGE_CERT: "page.crt",
+        names.ENV_LIVE_PAGE_KEY: "page.key",
+    }
+    for name, value in of_page.items():
+        monkeypatch.setenv(name, value)
+    one = child(tmp_path, "import os; print(sorted(os.environ))")
+    run(one)
+    assert "LIVE_PAGE" not in one.log.read_text()
+    variables = page_variables(Address("127.0.0.1", 9090), Address("127.0.0.1", 8443), os.environ)
+    assert variables == {names.ENV_HTTP: "127.0.0.1:9090", **of_page}
 
 
 def test_settings_of_the_environment_are_not_inherited_past_the_study_that_they_made(

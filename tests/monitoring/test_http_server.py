@@ -64,6 +64,19 @@ def test_only_reading_is_possible(server: HttpServer) -> None:
     assert head.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n", b"414"),
+        (b"GET /hello HTTP/1.0\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"GET /hello HTTP/1.0\r\n" + b"X: y\r\n" * 101 + b"\r\n", b"431"),
+    ],
+)
+def test_a_request_that_is_too_large_is_refused(server: HttpServer, request_: bytes, status: bytes) -> None:
+    assert exchange(server, request_).startswith(b"HTTP/1.0 " + status)
+    assert get(at(server), "/hello").status == HTTPStatus.OK
+
+
 def test_nothing_is_kept_or_guessed_by_browsers(server: HttpServer) -> None:
     head = exchange(server, b"GET /hello HTTP/1.0\r\n\r\n")
     assert b"Cache-Control: no-store\r\n" in head

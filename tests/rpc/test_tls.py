@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.support.certificates import Authority, environment
+from tests.support.service import Chief, stub_of, take
 from tuner import names
 from tuner.errors import CifakeTuneError, ConfigError, EnvironmentFailure
 from tuner.rpc import tls, tls_client_errors, tls_server_errors
@@ -241,3 +242,22 @@ def test_the_chiefs_log_says_whom_it_refused_and_the_rest_of_standard_error_goes
     left = capfd.readouterr().err
     assert "something else\n" in left
     assert "Handshake failed" not in left
+
+
+def test_a_certificate_does_not_tell_workers_apart(tmp_path: Path) -> None:
+    """What a worker's code can do with the certificate of its pod: work under any name."""
+    files = Authority(tmp_path / "authority").issue("shared", HOST)
+    pems = files.read()
+    credentials = grpc.ssl_channel_credentials(pems.authority, pems.key, pems.certificate)
+
+    async def main() -> list[str | None]:
+        chief = Chief(tmp_path, files=files)
+        await chief.start()
+        try:
+            async with grpc.aio.secure_channel(f"{HOST}:{chief.port}", credentials) as channel:
+                trials = [(await take(stub_of(channel), worker)).trial_id for worker in ("worker-0", "worker-1")]
+        finally:
+            await chief.stop()
+        return [chief.state.trials[trial].worker for trial in trials]
+
+    assert asyncio.run(main()) == ["worker-0", "worker-1"]

@@ -20,6 +20,7 @@ from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service
 from tuner.config.loading import load
 from tuner.config.settings import Study
+from tuner.rpc.tls import Files, server_credentials
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.objective import Objective
@@ -46,7 +47,8 @@ class Chief:
 
     port = 0
 
-    def __init__(self, folder: Path, study: Study = STUDY) -> None:
+    def __init__(self, folder: Path, study: Study = STUDY, files: Files | None = None) -> None:
+        self.files = files
         self.bucket = SlowBucket(folder / "bucket")
         self.state = StudyState()
         opened = Opened(at=0, term=1, writer="w", study=study, data="d", direction="max")
@@ -64,7 +66,11 @@ class Chief:
         oracle = Oracle(self.state, now())
         self.service = Service(oracle, self.suggester, self.space, self.journal, self.metrics)
         self.server = make_server(self.service)
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        address = "127.0.0.1:0"
+        if self.files is None:
+            self.port = self.server.add_insecure_port(address)
+        else:
+            self.port = self.server.add_secure_port(address, server_credentials(self.files))
         self.writing = asyncio.create_task(self.journal.run())
         await self.server.start()
 

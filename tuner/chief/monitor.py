@@ -55,7 +55,8 @@ class ChiefMonitor:
         self._study = study
         self._started = time.time()
         self._evaluation = EvaluationStatus()
-        self._page = LivePage(bucket.url, self._live_state)
+        self.page = LivePage(bucket.url, self._live_state)
+        """The live page, for `tuner.live_page.serving`."""
         self._monitor = monitor
         monitor.study = study
         self._enter(
@@ -64,7 +65,6 @@ class ChiefMonitor:
                 metrics=lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})],
             )
         )
-        monitor.routes.update(self._page.routes())
 
     def show_serving(self, service: "Service") -> None:
         """Enter the phase in which the chief serves its workers. Must be called in the services' event loop."""
@@ -122,11 +122,11 @@ class ChiefMonitor:
 
     def show_problem(self, problem: str) -> None:
         """Show on the live page why the chief ends, because the last state does not tell."""
-        self._page.problem = problem
+        self.page.problem = problem
 
     async def drain_page(self) -> None:
         """Wait until all open pages have shown how the search or the chief ended."""
-        await self._page.latest.drain()
+        await self.page.latest.drain()
 
     async def evaluate(self, job_name: str) -> None:
         """Run the evaluation's Job, and read the result. Raises the errors of `run_evaluation`, and BucketError."""

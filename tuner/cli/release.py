@@ -10,6 +10,7 @@ The functions that need the Kubernetes client and gRPC import them, because comm
 import base64
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -143,18 +144,27 @@ def ask_for_progress(release: "Release") -> "StudyView":
     """Return the progress of the study from the chief's live page. Raises EnvironmentFailure if it does not answer."""
     import requests
     from pydantic import ValidationError
+    from urllib3.exceptions import InsecureRequestWarning
 
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
     from tuner.live_page.overview import Overview, study_view
 
     pod = release.running(releases.CHIEF)
-    if release.http_port is None:
+    if release.page_port is None:
         raise EnvironmentFailure("the chief serves no live page.")
-    with forwarded(release.cluster, pod.name, release.http_port) as port, requests.Session() as session:
+    token = release.page_token()
+    scheme = "https" if release.page_is_encrypted else "http"
+    with forwarded(release.cluster, pod.name, release.page_port) as port, requests.Session() as session:
         session.trust_env = False  # no proxy reaches a port of this machine
+        # the API server, whose certificate is verified, forwards the port, and the page's own is for another name
+        session.verify = False
+        if token:
+            session.headers["Authorization"] = f"Bearer {token}"
         try:
-            answer = session.get(f"http://127.0.0.1:{port}{names.HTTP_OVERVIEW}", timeout=CHIEF_TIMEOUT_S)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InsecureRequestWarning)
+                answer = session.get(f"{scheme}://127.0.0.1:{port}{names.HTTP_OVERVIEW}", timeout=CHIEF_TIMEOUT_S)
         except requests.RequestException as error:
             raise EnvironmentFailure(f"the chief's live page does not answer ({type(error).__name__}).") from None
     if answer.status_code != HTTPStatus.OK:

@@ -165,6 +165,9 @@ def _run_chief(loaded: Loaded, its_bucket: Bucket, own: "OwnJobEnd") -> None:
     study = loaded.study
     _check_own_data(study)
     host, port, encryption, spare = _environment(names.ENV_ORACLE_IP), _port(), _encryption(), _spare()
+    from tuner.live_page.serving import PageServing, serving_page
+
+    how = PageServing.from_environment(os.environ)
     from tuner.address import Address
     from tuner.chief.evaluation_job import ChiefJob
     from tuner.chief.monitor import ChiefMonitor
@@ -179,7 +182,8 @@ def _run_chief(loaded: Loaded, its_bucket: Bucket, own: "OwnJobEnd") -> None:
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), own.release, _seconds(names.ENV_LINGER_S)) if job else None
-    with serving(monitor):  # before the bucket is read, so that a chief that waits for its bucket is visible
+    # before the bucket is read, so that a chief that waits for its bucket is visible
+    with serving(monitor), serving_page(chief_monitor.page, monitor, how):
         own.begin(bucket, study.name)
         # a data set for which the chief waits may be packed while Keras is imported
         if _data_wait_s() is None and not study.data.own:

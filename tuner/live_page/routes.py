@@ -1,15 +1,15 @@
 """The HTTP routes of the live page: its files, and its data as JSON. All of them are read-only."""
 
 import hashlib
-import ipaddress
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib import resources
 
 from pydantic import BaseModel, ValidationError
 
 from tuner import names
+from tuner.live_page.access import PageAccess
 from tuner.live_page.live_state import LiveState, LiveStateCache
 from tuner.live_page.overview import Overview, overview
 from tuner.live_page.trial_rows import TrialQuery, trial_details, trial_page
@@ -33,8 +33,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-LOCAL_SUFFIXES = (".localhost", ".svc", ".cluster.local")
-"""Suffixes of host names that only this machine or its cluster resolves."""
 Answer = Callable[[LiveState, Request], Response]
 
 
@@ -49,17 +47,17 @@ class LivePage:
         self._lock = threading.Lock()
         self._newest: tuple[LiveState, Overview] | None = None
 
-    def routes(self) -> dict[str, Handler]:
-        """Return the handlers by path."""
+    def routes(self, access: PageAccess) -> dict[str, Handler]:
+        """Return the handlers by path, which check every request."""
         answers: dict[str, Answer] = {
             names.HTTP_OVERVIEW: lambda live, request: _json(request, self._overview(live)),
             names.HTTP_TRIALS: _trials,
             names.HTTP_TRIAL: _trial,
         }
-        files = {path: _file(*STATIC[path]) for path in STATIC}
-        return {path: _local_only(handler) for path, handler in files.items()} | {
-            path: _local_only(self._with_live_state(answer)) for path, answer in answers.items()
+        handlers = {path: _file(*STATIC[path]) for path in STATIC} | {
+            path: self._with_live_state(answer) for path, answer in answers.items()
         }
+        return {path: _with_headers(access.guarded(path, handler)) for path, handler in handlers.items()}
 
     def _overview(self, live: LiveState) -> Overview:
         """Return the overview, computed once for all open pages."""
@@ -118,31 +116,12 @@ def _versioned(request: Request, body: bytes, content_type: str) -> Response:
     return Response(body, content_type, headers={"ETag": version})
 
 
-def _local_only(handler: Handler) -> Handler:
-    """Refuse requests under a public host name, because another site could let its name resolve to this machine."""
+def _with_headers(handler: Handler) -> Handler:
+    """Add the headers that restrict what a browser does with an answer."""
 
-    def checked(request: Request) -> Response:
-        response = (
-            handler(request)
-            if is_local_name(request.host)
-            else plain(
-                "open this page as localhost or by an IP address, not by a public name", HTTPStatus.MISDIRECTED_REQUEST
-            )
-        )
-        return Response(response.body, response.content_type, response.status, _with(response.headers))
+    def answered(request: Request) -> Response:
+        response = handler(request)
+        headers = {**HEADERS, **response.headers}
+        return Response(response.body, response.content_type, response.status, headers)
 
-    return checked
-
-
-def is_local_name(host: str) -> bool:
-    """Return whether a Host header has an IP address, or a name that the public DNS does not resolve."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    try:
-        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return bool(name) and ("." not in name or name.lower().endswith(LOCAL_SUFFIXES))
-    return True
-
-
-def _with(headers: Mapping[str, str]) -> dict[str, str]:
-    return {**HEADERS, **headers}
+    return answered

@@ -68,7 +68,9 @@ class LocalStudy:
     encryption: tls.Files | None
     """TLS files of this process. The children read the names of the files from the environment."""
     http: Address
-    """Address of the live page and the chief's metrics."""
+    """Address of the chief's metrics."""
+    page: Address
+    """Address of the live page."""
 
 
 @dataclass
@@ -180,7 +182,7 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
         }
         of_chief = chief_variables(local.crew.gpus) | {
             names.ENV_TUNER_ID: "chief",
-            names.ENV_HTTP: str(local.http),
+            **page_variables(local.http, local.page, os.environ),
             names.ENV_SPARE: str(local.crew.spare),
         }
         chief = _child("chief", local, environment | of_chief)
@@ -196,6 +198,16 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
+
+
+def page_variables(http: Address, page: Address, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the process that serves metrics and live page. No other child gets the page's token."""
+    options = (names.ENV_LIVE_PAGE_TOKEN, names.ENV_LIVE_PAGE_CERT, names.ENV_LIVE_PAGE_KEY)
+    return {
+        names.ENV_HTTP: str(http),
+        names.ENV_LIVE_PAGE: str(page),
+        **{name: environment[name] for name in options if name in environment},
+    }
 
 
 def run_evaluator(local: LocalStudy) -> None:
@@ -339,10 +351,11 @@ def _inherited() -> dict[str, str]:
     """Return this process's environment without the settings, because a child gets all settings in its study.yaml.
 
     The log's format is also removed, so that the last line of a child's log is text that can be shown to the user. The
-    address of the metrics is also removed, because only the chief serves them, and the number of processes, because it
-    would make a supervisor of each worker.
+    variables of the metrics and the live page are also removed, because only the chief serves them, and the number of
+    processes, because it would make a supervisor of each worker.
     """
-    excluded = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP, names.ENV_PROCESSES
+    of_chief = names.ENV_HTTP, names.ENV_LIVE_PAGE  # and those that begin so
+    excluded = (names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_PROCESSES, *of_chief)
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 

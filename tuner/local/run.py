@@ -21,7 +21,8 @@ from tuner.data.manifest import Manifest
 from tuner.data.summary import data_lines
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import AnyMetrics, evaluated, read_metrics
-from tuner.local.children import LocalStudy, run_evaluator, run_search
+from tuner.live_page.serving import PageServing, serving_page
+from tuner.local.children import LocalStudy, page_variables, run_evaluator, run_search
 from tuner.local.crew import Crew
 from tuner.local.gpus import UnusedGpus
 from tuner.monitoring.catalogue import Role
@@ -70,6 +71,8 @@ def run_study(
         CifakeTuneError: A step has failed.
     """
     began = time.monotonic()
+    http_at = _http_address(os.environ)
+    page_at = _own_page_address(os.environ, http_at)
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.study is not None and study.space.script is None:  # else the chief completes the settings first
@@ -78,9 +81,13 @@ def run_study(
             print_line(console, f"Note: {change}", style="yellow")
     if changed := change_of_script(reader.state, study.space):
         print_line(console, f"Note: {changed}", style="yellow")
-    with reserved(_page_address()) as http:
+    with ExitStack() as ports:
+        http = ports.enter_context(reserved(http_at))
+        page = ports.enter_context(reserved(page_at)) if page_at else http
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
-        local = LocalStudy(study, values, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)
+        local = LocalStudy(
+            study, values, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http, page
+        )
         # only the script knows whether its search has grown
         is_over = study.space.script is None and reader.state.is_over(study) and reader.state.data_digest == digest
         with announced_end(bucket, lambda: _newest(reader), study.notify.webhook, evaluates=True):
@@ -117,9 +124,23 @@ def _finished_line(state: StudyState) -> str:
     )
 
 
-def _page_address() -> Address:
-    address = os.environ.get(names.ENV_HTTP)
+def _http_address(environment: Mapping[str, str]) -> Address:
+    address = environment.get(names.ENV_HTTP)
     return parse_address(address, names.ENV_HTTP) if address else Address("127.0.0.1", 0)
+
+
+def _own_page_address(environment: Mapping[str, str], http: Address) -> Address | None:
+    """Return the address of the live page; None if the page shares the address of the metrics.
+
+    Raises ConfigError if the page cannot be served there.
+    """
+    text, is_encrypted = environment.get(names.ENV_LIVE_PAGE), bool(environment.get(names.ENV_LIVE_PAGE_CERT))
+    address = Address("127.0.0.1", 0) if is_encrypted else None
+    if text:
+        address = parse_address(text, names.ENV_LIVE_PAGE)
+    at = str(address or http)
+    how = PageServing.from_environment({**environment, names.ENV_HTTP: str(http), names.ENV_LIVE_PAGE: at})
+    return None if how is None or how.is_shared else address
 
 
 def _own_data(study: Study, console: Console) -> str:
@@ -154,7 +175,7 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
         f"Study {local.study.name}{resumes}: {search}, {local.crew.describe()}. "
         f"Bucket: {local.bucket.url}. Logs: {local.logs}.",
     )
-    print_line(console, _live_page(local.http))
+    print_line(console, _live_page(local))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     unused = UnusedGpus(local.crew.gpus)
 
@@ -188,8 +209,10 @@ def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetr
     chief_monitor.show_finished(state)
     chief_monitor.evaluation_started()
     what = "data" if local.study.data.own else "images"
-    print_line(console, f"Evaluating the best model on the test {what}. {_live_page(local.http)}")
-    with serving(monitor, {names.ENV_HTTP: str(local.http)}), shown_wait("evaluating"):
+    print_line(console, f"Evaluating the best model on the test {what}. {_live_page(local)}")
+    variables = page_variables(local.http, local.page, os.environ)
+    how = PageServing.from_environment(variables)
+    with serving(monitor, variables), serving_page(chief_monitor.page, monitor, how), shown_wait("evaluating"):
         try:
             run_evaluator(local)
             metrics = read_metrics(local.bucket, local.study.name)
@@ -208,8 +231,13 @@ def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetr
     return metrics
 
 
-def _live_page(http: Address) -> str:
-    return f"Live page: http://{http}{names.HTTP_PAGE} (metrics: {names.HTTP_METRICS})"
+def _live_page(local: LocalStudy) -> str:
+    """Return where the live page and the metrics are."""
+    is_shared = local.page == local.http
+    scheme = "https" if os.environ.get(names.ENV_LIVE_PAGE_CERT) else "http"
+    metrics = names.HTTP_METRICS if is_shared else f"http://{local.http}{names.HTTP_METRICS}"
+    token = f"; it asks for {names.ENV_LIVE_PAGE_TOKEN}" if os.environ.get(names.ENV_LIVE_PAGE_TOKEN) else ""
+    return f"Live page: {scheme}://{local.page}{names.HTTP_PAGE} (metrics: {metrics}{token})"
 
 
 class _LiveWatcher:

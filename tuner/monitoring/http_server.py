@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tuner.address import Address
+from tuner.monitoring.server_certificate import ServerCertificate
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,10 @@ class Request:
     """The Host header."""
     if_none_match: str = ""
     """The If-None-Match header, which names the version that the client has."""
+    authorization: str = field(default="", repr=False)
+    """The Authorization header."""
+    cookie: str = field(default="", repr=False)
+    """The Cookie header."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +66,23 @@ def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 class HttpServer:
     """Serves `routes`, by path, until the end of the block. Routes may be added while the server runs.
 
-    A path without a route has the handler of `prefixes` for all of the path but its last part, if there is one.
+    A path without a route has the handler of `prefixes` for all of the path but its last part, if there is one. With a
+    certificate, the server speaks only https.
 
     Raises EnvironmentFailure if the server cannot listen on the address.
     """
 
     def __init__(
-        self, address: Address, routes: Mapping[str, Handler], prefixes: Mapping[str, Handler] | None = None
+        self,
+        address: Address,
+        routes: Mapping[str, Handler],
+        prefixes: Mapping[str, Handler] | None = None,
+        certificate: ServerCertificate | None = None,
     ) -> None:
         bound = {"routes": routes, "prefixes": prefixes if prefixes is not None else {}}
         handler = type("_BoundHandler", (_RequestHandler,), bound)
         try:
-            self._server = _Server(address, handler)
+            self._server = _Server(address, handler, certificate)
         except OSError as error:
             raise address.refused(error) from None
         # the server checks every 0.05 s whether it must end, because every process that ends waits for this check
@@ -98,11 +109,29 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = True  # `run` reserves the port for a chief that is restarted
     request_queue_size = REQUESTS
 
-    def __init__(self, address: Address, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: Address, handler: type[BaseHTTPRequestHandler], certificate: ServerCertificate | None
+    ) -> None:
+        self._certificate = certificate
         self._open: list[Any] = []  # oldest first
         self._lock = threading.Lock()
         self.address_family = address.family
         super().__init__((address.host, address.port), handler)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection. TLS begins later, in the connection's own thread, because clients may be slow."""
+        request, client_address = super().get_request()
+        if self._certificate is not None:
+            context = self._certificate.context()
+            request = context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, client_address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Agree on encryption, if there is any, and answer."""
+        if isinstance(request, ssl.SSLSocket):
+            request.settimeout(IDLE_S)
+            request.do_handshake()
+        super().finish_request(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a new thread, and close the oldest connection if there are too many."""
@@ -111,7 +140,7 @@ class _Server(ThreadingHTTPServer):
             too_many, self._open = self._open[:-REQUESTS], self._open[-REQUESTS:]
         for oldest in too_many:
             with suppress(OSError):  # its own thread may have closed it already
-                oldest.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(oldest, socket.SHUT_RDWR)  # SSLSocket's would let its thread write plain text
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -123,7 +152,7 @@ class _Server(ThreadingHTTPServer):
                 self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log at debug level only, because the client has disconnected during an answer."""
+        """Log at debug level only, because the client has disconnected, or does not speak TLS as expected."""
         log.debug("an HTTP client disconnected", exc_info=True)
 
 
@@ -163,7 +192,13 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _request(self, path: str, query: str) -> Request:
         header = self.headers.get
         return Request(
-            path, dict(parse_qsl(query)), header("Accept", ""), header("Host", ""), header("If-None-Match", "")
+            path,
+            dict(parse_qsl(query)),
+            header("Accept", ""),
+            header("Host", ""),
+            header("If-None-Match", ""),
+            header("Authorization", ""),
+            header("Cookie", ""),
         )
 
     def _answer(self, response: Response, with_body: bool = True) -> None:

@@ -6,7 +6,6 @@ call when the files have changed. Pending calls finish on the old channel.
 """
 
 import logging
-import os
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import grpc
 
 from tuner import names
 from tuner.errors import ConfigError
+from tuner.monitoring.server_certificate import Stamp, is_certificate, load_pair, read_pem, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -61,42 +61,20 @@ class Files:
 
     def read(self) -> "Pems":
         """Return the files' content. Raises ConfigError with the path and the reason if a file cannot be used."""
-        pems = Pems(*(_read(path) for path in (self.certificate, self.key, self.authority)))
-        for path, pem in ((self.certificate, pems.certificate), (self.authority, pems.authority)):
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
-            except (ssl.SSLError, ValueError):
-                raise ConfigError(
-                    f"{path}: the file must be a PEM certificate (-----BEGIN CERTIFICATE-----)."
-                ) from None
+        pems = Pems(*(read_pem(path) for path in (self.certificate, self.key, self.authority)))
+        for path in (self.certificate, self.authority):
+            if not is_certificate(path):
+                raise ConfigError(f"{path}: the file must be a PEM certificate (-----BEGIN CERTIFICATE-----).")
         self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         return pems
 
     def load_into(self, context: ssl.SSLContext) -> None:
         """Load the certificate and the key into Python's own TLS. Raises ConfigError if they do not match."""
-        try:
-            context.load_cert_chain(self.certificate, self.key, password=_no_passphrase)
-        except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
-                raise ConfigError(
-                    f"{self.key}: the file is not the key of the certificate {self.certificate}. "
-                    f"Set {names.ENV_TLS_CERT} and {names.ENV_TLS_KEY} to a matching pair."
-                ) from None
-            raise ConfigError(
-                f"{self.key}: the file must be a PEM private key without a passphrase (-----BEGIN PRIVATE KEY-----)."
-            ) from None
-        except OSError as error:
-            raise ConfigError(
-                f"{self.key}: the TLS file cannot be read ({error.strerror or error}). Check its path and permissions."
-            ) from None
+        load_pair(context, self.certificate, self.key, (names.ENV_TLS_CERT, names.ENV_TLS_KEY))
 
-    def stamp(self) -> tuple[tuple[int, int, int], ...] | None:
+    def stamp(self) -> Stamp | None:
         """Return a value that changes when a file is replaced; None while a file is missing."""
-        try:
-            stats = [os.stat(path) for path in (self.certificate, self.key, self.authority)]
-        except OSError:
-            return None
-        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+        return stamp_of((self.certificate, self.key, self.authority))
 
 
 @dataclass(frozen=True)
@@ -231,16 +209,3 @@ class _Method(grpc.UnaryUnaryMultiCallable):
     def future(self, *request: Any, **options: Any) -> Any:
         """Call without waiting."""
         return self._current().future(*request, **options)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: the TLS file cannot be read ({error.strerror or error}). Check its path and permissions."
-        ) from None
-
-
-def _no_passphrase() -> str:
-    return ""  # without this, OpenSSL prompts at the terminal

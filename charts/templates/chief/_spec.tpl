@@ -44,6 +44,7 @@ template:
           {{- end }}
           - {name: CIFAKE_TUNE_LINGER_S, value: {{ .Values.metrics.lingerSeconds | quote }}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
+          {{- include "cifake-tune.env.page" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
           {{- with .Values.chief.env }}
@@ -52,6 +53,9 @@ template:
         ports:
           - {name: grpc, containerPort: {{ .Values.chief.port }}}
           - {name: http, containerPort: {{ .Values.metrics.port }}}
+          {{- if .Values.livePage.enabled }}
+          - {name: page, containerPort: {{ .Values.livePage.port }}}
+          {{- end }}
         {{- include "cifake-tune.probes" . | nindent 8 }}
         readinessProbe:
           httpGet: {path: /readyz, port: http}
@@ -62,7 +66,13 @@ template:
         volumeMounts:
           {{- include "cifake-tune.volumeMounts" . | nindent 10 }}
           {{- include "cifake-tune.volumeMounts.tls" . | nindent 10 }}
+          {{- if and .Values.livePage.enabled .Values.livePage.tlsSecret }}
+          - {name: page-tls, mountPath: /etc/cifake-tune-page-tls, readOnly: true}
+          {{- end }}
     volumes:
       {{- include "cifake-tune.volumes" . | nindent 6 }}
       {{- include "cifake-tune.volumes.tls" . | nindent 6 }}
+      {{- if and .Values.livePage.enabled .Values.livePage.tlsSecret }}
+      - {name: page-tls, secret: {secretName: {{ .Values.livePage.tlsSecret }}, defaultMode: 0440}}
+      {{- end }}
 {{- end }}

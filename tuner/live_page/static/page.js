@@ -13,7 +13,7 @@ let timer = null, asking = false, again = false;
 
 const query = new Query(() => { draw(); ask(); });
 
-/** The chief answers, but has nothing to show yet. The message says why. */
+/** The chief answers, but shows nothing. The message says why: it is starting, or the page needs another token. */
 class NotYet extends Error {}
 
 /** The chief refuses the query. */
@@ -21,7 +21,7 @@ class BadQuestion extends Error {}
 
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (response.status === 503) throw new NotYet(await response.text());
+  if ([401, 503].includes(response.status)) throw new NotYet(await response.text());
   if (response.status === 400) throw new BadQuestion(await response.text());
   if (!response.ok) throw new Error(`${path} was answered with status ${response.status}`);
   return { data: await response.json(), version: response.headers.get("ETag") };
