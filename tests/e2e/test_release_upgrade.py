@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not EARLIER_IMAGE, reason="CIFAKE_TUNE_E2E_EARLIER_IMAGE names no image of release 0.1.0"),
 ]
 
-TRIALS, EPOCHS = 12, 8
+TRIALS, EPOCHS = 8, 8
 SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}}
 STUDY: dict[str, Any] = {
     "search": {"max_trials": TRIALS, "early_stopping": {"policy": "none"}, "algorithm": "random"},
@@ -86,6 +86,7 @@ def test_an_upgrade_from_the_earlier_release_and_a_rollback_lose_nothing(
     await_more_epochs(old)
     seen.append(epochs_of(old))
 
+    until("the end of the search", lambda: old.status()["state"] == "finished", 900.0)
     old.await_evaluation()
     seen.append(epochs_of(old))
     for before, after in pairwise(seen):
