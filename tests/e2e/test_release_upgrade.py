@@ -19,12 +19,13 @@ pytestmark = [
     pytest.mark.skipif(not EARLIER_IMAGE, reason="CIFAKE_TUNE_E2E_EARLIER_IMAGE names no image of release 0.1.0"),
 ]
 
-TRIALS, EPOCHS = 8, 8
+TRIALS, EPOCHS = 5, 8
 SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}}
 STUDY: dict[str, Any] = {
     "search": {"max_trials": TRIALS, "early_stopping": {"policy": "none"}, "algorithm": "random"},
     "training": {"epochs": EPOCHS},
     "data": {"batch_size": 16},
+    "space": {"values": {"filters": 20, "units_1": 100, "units_2": 100}},
     "leases": {"duration_s": 6.0},
 }
 Epochs = dict[str, tuple[dict[str, Any], int]]
