@@ -97,13 +97,11 @@ def _row(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     """Return the type and range of a setting in words."""
-    if "anyOf" in field and "enum" in field:  # a setting that may be null, with names that the option does not list
-        return ", ".join(f"`{value}`" for value in field["enum"] if value is not None)
     if "anyOf" in field:  # a setting that may be null
         return next(_type(option, schema) for option in field["anyOf"] if option.get("type") != "null")
     field = schema["$defs"].get(_reference(field), field)
     if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
+        return ", ".join(f"`{value}`" for value in field["enum"] if value is not None)
     if "prefixItems" in field:
         return f"list of {len(field['prefixItems'])} ({_type(field['prefixItems'][0], schema)})"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

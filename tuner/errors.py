@@ -37,6 +37,10 @@ class NewerFormatError(UsageError):
     """The major version of a format is newer than the one that this program reads. The message names both versions."""
 
 
+class IncompatibleVersionError(UsageError):
+    """The versions of a chief and a worker differ too much."""
+
+
 class EmptiedBucketError(UsageError):
     """The bucket has lost the journal of a study that is running in it."""
 

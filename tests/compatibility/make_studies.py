@@ -1,10 +1,14 @@
-"""Makes the two studies of this folder with the program as it was at commit 167ab1e, before the files were moved.
+"""Makes the two studies of a version in this folder: of commit 167ab1e, before the files were moved, or of a release.
 
     python tests/compatibility/make_studies.py CHECKOUT/.venv-jax/bin/python NEW_FOLDER
+    PYTHONPATH=SOURCES python tests/compatibility/make_studies.py PYTHON NEW_FOLDER 0.1.0
 
-The interpreter has that commit of cifake-tune installed, and JAX. `unfinished.tar.xz` is a search whose processes were
-all killed while its second trial was training; `finished.tar.xz` is what the same program then made of it, to the
-report. So the second one says, to the last bit, what the first one must become.
+The interpreter has JAX, and in the first case that commit of cifake-tune installed. In the second, SOURCES are those of
+`release-0.1.0.tar.xz`, and the archives are called `finished-0.1.0.tar.xz` and `unfinished-0.1.0.tar.xz`.
+
+`unfinished.tar.xz` is a search whose processes were all killed while its second trial was training; `finished.tar.xz`
+is what the same program then made of it, to the report. So the second one says, to the last bit, what the first one
+must become.
 
 The program takes a snapshot after 512 records. This search has fewer, so its own class is called here to write one.
 """
@@ -36,7 +40,11 @@ PRIVATE = (os.environ["HOME"], "/tmp/")
 """Texts that must not be in an archive: paths of the machine that it was made on."""
 SNAPSHOT = """
 import sys
-from tuner import journal, names, snapshots, trials
+from tuner import names
+try:
+    from tuner.study import journal, snapshots, state as trials
+except ImportError:
+    from tuner import journal, snapshots, trials
 from pathlib import Path
 from tuner.bucket.local import LocalBucket
 bucket, state, last = LocalBucket(Path(sys.argv[1])), trials.StudyState(), int(sys.argv[3])
@@ -71,10 +79,11 @@ def cache_of(folder: Path) -> Path:
 
 def started(python: str, folder: Path) -> "subprocess.Popen[bytes]":
     """Start the search in the folder, in a session of its own."""
-    command = [python, "-m", "cifake_tune", "run", "--data", "images", "--bucket", "bucket", "--workers", "1"]
+    module = "tuner.cli" if "PYTHONPATH" in os.environ else "cifake_tune"
+    command = [python, "-m", module, "run", "--data", "images", "--bucket", "bucket", "--workers", "1"]
     for setting in SETTINGS:
         command += ["--set", setting]
-    environment = {key: os.environ[key] for key in ("PATH", "HOME")}
+    environment = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ}
     environment |= {"KERAS_BACKEND": "jax", "CIFAKE_TUNE_CACHE": str(cache_of(folder)), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
 
@@ -145,6 +154,7 @@ def pack(folder: Path, archive: Path) -> None:
 def main() -> None:
     """Make both."""
     python, work = sys.argv[1], Path(sys.argv[2])
+    suffix = "".join(f"-{version}" for version in sys.argv[3:])
     folder = work / "study"
     images(folder / "images")
     (folder / "space").mkdir()
@@ -152,10 +162,10 @@ def main() -> None:
     kill_in_the_second_trial(python, folder)
     bucket = folder / "bucket"
     subprocess.run([python, "-c", SNAPSHOT, bucket, STUDY, str(len(segments(folder)) - 5)], cwd=work, check=True)
-    pack(folder, work / "unfinished.tar.xz")
+    pack(folder, work / f"unfinished{suffix}.tar.xz")
     process = started(python, folder)
     assert process.wait() == 0
-    pack(folder, work / "finished.tar.xz")
+    pack(folder, work / f"finished{suffix}.tar.xz")
 
 
 if __name__ == "__main__":

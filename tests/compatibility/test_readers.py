@@ -142,8 +142,8 @@ def test_fields_of_a_newer_minor_version_are_ignored(bucket: LocalBucket, what: 
 @pytest.mark.parametrize("what", READERS)
 def test_a_newer_major_version_is_refused_with_both_and_the_file(bucket: LocalBucket, what: str) -> None:
     reader = READERS[what]
-    edit(bucket, reader, format="2.1", unheard=1)
-    with pytest.raises(CifakeTuneError, match=r"has format 2\.1, and this program reads 1\.3\. Use ") as refused:
+    edit(bucket, reader, format="3.1", unheard=1)
+    with pytest.raises(CifakeTuneError, match=r"has format 3\.1, and this program reads 2\.0\. Use ") as refused:
         reader.read(bucket)
     if reader.read not in (evaluation_summary, progress):  # whose callers know the name, and say it
         assert reader.file in str(refused.value)
@@ -163,12 +163,12 @@ def test_what_is_no_version_is_not_taken_for_one(bucket: LocalBucket, what: str)
 def test_what_has_no_format_is_1_0_also_for_later_versions(
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "FORMAT", "1.3")
+    monkeypatch.setattr(formats, "COMPATIBLE", "1.5")
     metrics = read_metrics(bucket, STUDY)
     assert metrics is not None
     assert metrics.format == read_manifest(bucket, DIGEST).format == "1.0"
     assert {record.format for record in read_records(bucket, STUDY)} == {"1.0"}
-    assert formats.Versioned().format == "1.3"
+    assert formats.Versioned().format == "1.5"
 
 
 def test_what_is_written_has_a_format(bucket: LocalBucket) -> None:

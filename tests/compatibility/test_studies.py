@@ -211,7 +211,7 @@ def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
     new_segments = segments(unfinished_place.bucket)
     assert dict(list(new_segments.items())[: len(old_segments)]) == old_segments
     for data in list(new_segments.values())[len(old_segments) :]:
-        assert all(json.loads(line)["format"] == "1.3" for line in data.splitlines())
+        assert all(json.loads(line)["format"] == "1.4" for line in data.splitlines())
 
     bucket, state, expected = unfinished_place.bucket, unfinished_place.state(), read_study(finished, STUDY)
     assert state.ended == expected.ended

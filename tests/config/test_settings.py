@@ -236,7 +236,9 @@ def test_early_stopping_can_be_turned_off(algorithm: Algorithm) -> None:
 def test_hyperband_refuses_a_second_early_stopping(study_yaml: Write) -> None:
     file = study_yaml("search: {algorithm: hyperband, early_stopping: {policy: asha}}")
     message = error_of(load, file)
-    assert message.startswith(f"{file}: search: early_stopping.policy asha cannot be combined with algorithm hyperband")
+    assert message.startswith(
+        f"{file}: search: early_stopping.policy stopping cannot be combined with algorithm hyperband"
+    )
     assert "set it to none" in message
 
 

@@ -141,6 +141,7 @@ class Release:
     image: str
     """repository:tag"""
     values: dict[str, Any] = field(default_factory=dict)
+    chart: Path = CHART
 
     def install(self, **values: Any) -> None:
         """helm install, with values as `workers__replicas=3`."""
@@ -150,9 +151,13 @@ class Release:
         """helm upgrade; values that were given before stay."""
         self._helm("upgrade", values)
 
+    def rollback(self, revision: int) -> None:
+        """helm rollback, to the chart, the image and the values of a revision."""
+        run("helm", "rollback", self.name, str(revision), "-n", self.namespace.name)
+
     def render(self) -> str:
         """helm template, with what the chart looks up in the cluster, but without hooks."""
-        command = ["helm", "template", self.name, str(CHART), "-n", self.namespace.name, "--dry-run=server"]
+        command = ["helm", "template", self.name, str(self.chart), "-n", self.namespace.name, "--dry-run=server"]
         return run(*command, "--no-hooks", "-f", "-", stdin=self._all_values())
 
     def uninstall(self) -> None:
@@ -248,7 +253,7 @@ class Release:
             for part in path:
                 section = section.setdefault(part, {})
             section[last] = value
-        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=self._all_values())
+        run("helm", verb, self.name, str(self.chart), "-n", self.namespace.name, "-f", "-", stdin=self._all_values())
 
     def _all_values(self) -> str:
         repository, _, tag = self.image.rpartition(":")

@@ -38,6 +38,15 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
             --build-arg VERSION="$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py)" \
             --build-arg REVISION="$(git rev-parse HEAD)"
     fi
+    # the release before this one, from which test_release_upgrade.py upgrades
+    export CIFAKE_TUNE_E2E_EARLIER_IMAGE=localhost:5000/cifake-tune:0.1.0-$lock
+    if [[ " $* " != *"not full"* ]] && ! curl -sf -o /dev/null "http://localhost:5000/v2/cifake-tune/manifests/0.1.0-$lock"; then
+        earlier=$(mktemp -d)
+        tar -xJf tests/compatibility/release-0.1.0.tar.xz -C "$earlier"
+        "$cluster/image" build "$earlier" docker/Dockerfile "$CIFAKE_TUNE_E2E_EARLIER_IMAGE" \
+            --build-arg BASE_IMAGE=localhost/python:3.11-slim --build-arg LOCK="$lock" --build-arg VERSION=0.1.0
+        rm -r "$earlier"
+    fi
 fi
 tests/support/prometheus-tools >/dev/null || echo "the tests with Prometheus are skipped"
 "$python" -m pytest -n 0 tests/e2e "$@"

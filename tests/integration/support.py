@@ -77,6 +77,7 @@ class Command:
         python: Path,
         environment: Mapping[str, str],
         under: Sequence[str] = (),
+        command: Sequence[str] = (),
     ) -> None:
         place.commands += 1
         self._place = place
@@ -85,7 +86,7 @@ class Command:
         self._began = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*under, *program(python), *arguments],
+                [*under, *(command or program(python)), *arguments],
                 env={**place.environment, **environment},
                 cwd=place.folder,
                 stdin=subprocess.DEVNULL,

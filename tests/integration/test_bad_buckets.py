@@ -127,14 +127,14 @@ def garbage(_: bytes) -> bytes:
 
 
 def foreign(data: bytes) -> bytes:
-    return data.replace(b'"format":"1.3"', b'"format":"99.0"', 1)
+    return data.replace(b'"format":"1.4"', b'"format":"99.0"', 1)
 
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "garbage": (garbage, "no valid header"),
     "empty": (lambda data: b"", "no valid header"),
     "truncated": (truncated, "damaged"),
-    "of another version": (foreign, "has format 99.0, and this program reads 1.3"),
+    "of another version": (foreign, "has format 99.0, and this program reads 2.0"),
 }
 
 

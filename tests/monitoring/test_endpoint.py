@@ -115,7 +115,7 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
 def test_an_evaluation_without_an_accuracy_is_done_and_has_no_accuracy(tmp_path: Path) -> None:
     """That of a space with its own data."""
     bucket = LocalBucket(tmp_path)
-    bucket.write(names.evaluation("night", names.METRICS_JSON), b'{"format": "1.3", "results": {"mae": 0.5}}')
+    bucket.write(names.evaluation("night", names.METRICS_JSON), b'{"format": "1.4", "results": {"mae": 0.5}}')
     chief = ChiefMonitor(bucket, "night", monitor := Monitor(Role.CHIEF))
     chief.evaluation_done()
     chief.show_finished(StudyState())

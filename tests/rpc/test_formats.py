@@ -41,7 +41,7 @@ def edited(message: Message, **changes: object) -> bytes:
 def test_every_message_carries_its_format() -> None:
     assert REQUESTS.keys() == ANSWERS.keys() == METHODS.keys()
     for message in (*REQUESTS.values(), *ANSWERS.values()):
-        assert json.loads(message.model_dump_json())["format"] == "1.3"
+        assert json.loads(message.model_dump_json())["format"] == "1.4"
 
 
 def with_unknown_settings(document: dict[str, Any]) -> None:
@@ -58,18 +58,18 @@ def test_fields_of_a_newer_minor_version_are_ignored(name: str) -> None:
         document = json.loads(edited(message, format="1.7", unheard={"of": 1}))
         with_unknown_settings(document)
         understood = kind.model_validate_json(json.dumps(document))
-        assert understood.model_copy(update={"format": "1.3"}) == message
+        assert understood.model_copy(update={"format": "1.4"}) == message
         assert "unheard" not in understood.model_dump_json()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_message_without_a_format_has_1_0(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "FORMAT", "1.3")
+    monkeypatch.setattr(formats, "COMPATIBLE", "1.5")
     for kind, message in zip(METHODS[name], (REQUESTS[name], ANSWERS[name]), strict=True):
         document = json.loads(edited(message))
         del document["format"]
         assert kind.model_validate_json(json.dumps(document)).format == "1.0"
-    assert lease_service.Empty().format == "1.3"
+    assert lease_service.Empty().format == "1.5"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -78,10 +78,10 @@ def test_a_chief_refuses_a_newer_major_version_and_names_both(tmp_path: Path, na
         call = channel.unary_unary(f"/{names.LEASE_SERVICE}/{name}")
         snapshot = repr(chief.state), repr(chief.service.workers.entries)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call(edited(REQUESTS[name], format="2.1"))
+            await call(edited(REQUESTS[name], format="3.1"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert f"the {name} request has format 2.1, and this program reads 1.3" in str(refused.value.details())
-        assert lease_service.is_format_refusal(refused.value)
+        assert f"the {name} request has format 3.1, and this program reads 2.0" in str(refused.value.details())
+        assert lease_service.is_version_refusal(refused.value)
         assert (repr(chief.state), repr(chief.service.workers.entries)) == snapshot
 
     with_chief(tmp_path, talk)
@@ -93,7 +93,7 @@ def test_a_chief_refuses_what_is_no_version(tmp_path: Path, version: object) -> 
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(edited(REQUESTS["Join"], format=version))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert not lease_service.is_format_refusal(refused.value)
+        assert not lease_service.is_version_refusal(refused.value)
         assert not chief.service.workers.entries
 
     with_chief(tmp_path, talk)

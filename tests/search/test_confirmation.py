@@ -11,6 +11,7 @@ from tests.search.test_control import requested
 from tests.search.test_oracle import A, B, at
 from tests.support.records import state_of
 from tuner import names
+from tuner.config.formats import FORMAT
 from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
@@ -67,6 +68,7 @@ def test_the_best_trials_are_repeated_seed_by_seed_when_the_search_itself_has_en
     assert night.state.repetitions == []
     records = night.exhaust()
     assert [record.kind for record in records] == ["created"] * 6
+    assert {record.format for record in records} == {FORMAT}, "readers of 1.x would count them as trials"
     assert night.repeated == ["00001", "00003", "00002"] * 2
     assert night.state.repetitions == [f"{number:05d}" for number in range(5, 11)]
     assert not night.state.finished

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tuner.config.formats import COMPATIBLE, FORMAT
 from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
@@ -367,7 +368,9 @@ def test_an_objective_that_fit_returned_is_the_trials_score_and_is_not_lost_with
     trial = chief.state.trials[TrialId(attempt.trial)]
     assert (trial.best_epoch, trial.verified) == (0, True)
     returned = Evidence(verified=False, returned=True)
+    assert chief.state.needed_format == COMPATIBLE
     assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) != []
+    assert chief.state.needed_format == FORMAT, "readers of 1.x would choose the other epoch"
     assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) == []
     chief.expire(at(99))
     second = take(chief, B, 99)

@@ -247,7 +247,7 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
         (lambda data: b"garbage\n" + data, "no valid header"),
         (lambda data: data[:-10], "damaged"),
         (lambda data: data.replace(b'"units":0', b'"units":1'), "damaged"),
-        (lambda data: data.replace(b'"format":"1.3"', b'"format":"9.0"', 1), "format 9.0, and this program reads 1.3"),
+        (lambda data: data.replace(b'"format":"1.4"', b'"format":"9.0"', 1), "format 9.0, and this program reads 2.0"),
         (lambda data: data.replace(b'"number":2', b'"number":3', 1), "damaged"),
     ],
 )
@@ -295,11 +295,11 @@ def test_a_record_of_an_unknown_kind_is_skipped_and_none_of_the_others(
 def test_a_record_of_a_newer_major_version_is_refused_whatever_its_kind(bucket: LocalBucket, kind: bytes) -> None:
     JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
     old, new = (
-        b'{"format":"1.3","at":0.0,"served_s":null,"kind":"created"',
-        b'{"format":"2.3","at":"?","kind":"%s"' % kind,
+        b'{"format":"1.4","at":0.0,"served_s":null,"kind":"created"',
+        b'{"format":"3.3","at":"?","kind":"%s"' % kind,
     )
     write_edited(bucket, 2, [created(0)], old, new)
-    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.3"):
+    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 3\.3, and this program reads 2\.0"):
         read_study(bucket, STUDY)
 
 

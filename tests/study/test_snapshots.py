@@ -82,7 +82,7 @@ def test_a_damaged_snapshot_is_passed_over(bucket: LocalBucket, monkeypatch: pyt
         damaged = {
             b"truncate": data[:-10],
             b"flip": data[:-10] + bytes([data[-10] ^ 1]) + data[-9:],
-            b"version": data.replace(b'"format":"1.3"', b'"version":2', 1),
+            b"version": data.replace(b'"format":"1.4"', b'"version":2', 1),
         }
         bucket.write(name, damaged.get(damage, damage))
         assert read_study(bucket, STUDY) == state
@@ -93,7 +93,8 @@ def test_a_snapshot_without_a_format_has_1_0(bucket: LocalBucket, monkeypatch: p
     state = written_with_snapshots(bucket, monkeypatch)
     monkeypatch.setattr(snapshots, "FORMAT", "1.0")  # a newer minor version reads the journal instead
     for name in kept_snapshots(bucket):
-        bucket.write(name, bucket.read(name).replace(b'"format":"1.3"', b'"version":3', 1))
+        old = bucket.read(name).replace(b'"format":"1.4"', b'"version":3', 1).replace(b',"program":"2.0"', b"", 1)
+        bucket.write(name, old)
     bucket.delete(names.journal_segment(STUDY, 1))
     assert read_study(bucket, STUDY) == state
 
@@ -108,7 +109,8 @@ def test_a_snapshot_of_a_newer_minor_version_is_read_without_what_is_unknown(
         newer = newer.replace(b'"search":{', b'"search":{"unheard":1,').replace(b'"trial_id":', b'"new":1,"trial_id":')
         checksum = hashlib.sha256(newer).hexdigest().encode()
         header = header.replace(hashlib.sha256(body).hexdigest().encode(), checksum)
-        header = header.replace(b'"format":"1.3"', b'"format":"1.9","unheard":1')
+        header = header.replace(b'"format":"1.4"', b'"format":"1.9","unheard":1')
+        header = header.replace(b'"program":"2.0"', b'"program":"2.7"')
         bucket.write(name, header + b"\n" + newer)
     bucket.delete(names.journal_segment(STUDY, 1))
     assert read_study(bucket, STUDY) == state
@@ -117,8 +119,8 @@ def test_a_snapshot_of_a_newer_minor_version_is_read_without_what_is_unknown(
 def test_a_snapshot_of_a_newer_major_version_is_an_error(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     written_with_snapshots(bucket, monkeypatch)
     name = kept_snapshots(bucket)[-1]
-    bucket.write(name, bucket.read(name).replace(b'"format":"1.3"', b'"format":"2.0","version":"?"', 1))
-    with pytest.raises(JournalError, match=rf"{name}.*format 2\.0, and this program reads 1\.3"):
+    bucket.write(name, bucket.read(name).replace(b'"format":"1.4"', b'"format":"3.0","version":"?"', 1))
+    with pytest.raises(JournalError, match=rf"{name}.*format 3\.0, and this program reads 2\.0"):
         read_study(bucket, STUDY)
 
 
@@ -126,7 +128,7 @@ def test_a_snapshot_of_an_older_minor_version_is_passed_over_since_its_program_m
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = written_with_snapshots(bucket, monkeypatch)
-    monkeypatch.setattr(snapshots, "FORMAT", "1.4")
+    monkeypatch.setattr(snapshots, "FORMAT", "2.1")
     assert read_study(bucket, STUDY) == state
     bucket.delete(names.journal_segment(STUDY, 1))
     with pytest.raises(JournalError, match=r"0000000001\.jsonl is missing"):

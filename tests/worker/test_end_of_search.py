@@ -15,7 +15,8 @@ from tuner.config.settings import Study
 from tuner.errors import ChiefUnreachableError
 from tuner.rpc import lease_service
 from tuner.worker import chief_client as client_module
-from tuner.worker.chief_client import ChiefClient, Grant, SearchOverError
+from tuner.worker.call_errors import SearchOverError
+from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.run import EndOfSearch
 
 WITHIN_S = 20.0

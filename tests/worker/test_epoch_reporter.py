@@ -14,7 +14,8 @@ from tuner.errors import BucketError, ChiefUnreachableError
 from tuner.study.journal import read_records
 from tuner.study.records import Reported, TrialState
 from tuner.training.checkpoint import sha256
-from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant
+from tuner.worker.call_errors import FencedAttemptError
+from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
 from tuner.worker.patience import Patience
 

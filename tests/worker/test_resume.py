@@ -130,7 +130,7 @@ def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_mig
     trial.report(0, unreported)
     kept = trial.chief.ask(lambda state: dict(state.trials[names.TrialId(trial.grant.trial_id)].checkpoints))
     assert kept == {0: unreported}
-    from tuner.worker.chief_client import ReportRefusedError
+    from tuner.worker.call_errors import ReportRefusedError
 
     with pytest.raises(ReportRefusedError, match="is not a model of epoch 1 of this attempt or an earlier one"):
         trial.report(1, names.checkpoint("cifake", trial.grant.trial_id, 3, 1))

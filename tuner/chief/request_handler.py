@@ -10,6 +10,7 @@ import logging
 from tuner.bucket import Bucket
 from tuner.chief.clock import now
 from tuner.chief.service import Service
+from tuner.config.formats import COMPATIBLE, FORMAT
 from tuner.control import request as requests
 from tuner.control.refusal import refusal
 from tuner.control.request import Request
@@ -85,7 +86,9 @@ class RequestHandler:
             except Exception as error:  # of the user's own code, which search.constraints may call
                 refused = f"the hyperparameters cannot be checked ({type(error).__name__}: {error})."
             refused = refused or self._refusal(request)  # the search has continued meanwhile
+        adds = request.action is Action.ENQUEUE or (request.action is Action.STOP and not request.trials)
         return Controlled(
+            format=FORMAT if adds and not refused else COMPATIBLE,
             at=now().at,
             request=request.id,
             action=request.action,

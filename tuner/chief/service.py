@@ -42,6 +42,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
+from tuner.study.needed_format import worker_format
 from tuner.study.records import AttemptEnded, Ended, Outcome, Paused, Record, TrialState, Withdrawn, first_line
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
@@ -245,6 +246,7 @@ class Service:
         log.info("worker %s has joined", worker.name)
         await self.commit(self.oracle.join(worker, now(), killed))
         return lease_service.Joined(
+            format=worker_format(self.study, self.state.space_version),
             incarnation=worker.incarnation,
             study=self.study,
             data=self.state.data_digest,

@@ -16,6 +16,7 @@ from tuner.errors import FencedError
 from tuner.study.algorithm_versions import algorithm_version
 from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader
+from tuner.study.needed_format import chief_format
 from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.script_change import change_of_script, script_digest
 from tuner.study.snapshots import Snapshotter
@@ -78,6 +79,7 @@ def open_term(
         SavedModels(context.bucket, state).delete([names.trial_prefix(context.study.name, trial) for trial in retried])
         study = with_algorithm(context.study, state.study).without_secrets()
         opened = Opened(
+            format=chief_format(study, space_version),
             at=time.time(),
             term=state.term + 1,
             writer=writer,

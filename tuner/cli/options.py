@@ -3,6 +3,7 @@
 Modules that need pydantic are imported inside functions, because every command imports this one.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from tuner.errors import UsageError
 if TYPE_CHECKING:
     from tuner.config.loading import Loaded
     from tuner.config.settings import Study
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
 FILE_SUFFIXES = (".yaml", ".yml")
@@ -133,8 +136,13 @@ def loaded_settings(option: str | None, settings: list[str], bucket_url: str, na
     from tuner.config.loading import load_given
 
     if option is None or _is_file(option):
-        return load_given(Path(option) if option is not None else None, settings, os.environ, name=name)
-    return load_given(None, settings, os.environ, _recorded(option, bucket_url))
+        loaded = load_given(Path(option) if option is not None else None, settings, os.environ, name=name)
+    else:
+        loaded = load_given(None, settings, os.environ, _recorded(option, bucket_url))
+    if names.ENV_PARENT not in os.environ:  # `run` has warned, and gives its processes the names that are recorded
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+    return loaded
 
 
 def _recorded(option: str, bucket_url: str) -> "Study":

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tuner import names
+from tuner.config.deprecated import with_new_names
 from tuner.config.section import Settings
 from tuner.config.settings import Study
 from tuner.config.space_import import import_advice
@@ -31,6 +32,8 @@ class Loaded:
     study: Study
     given: dict[str, Any]
     """The values that the user gave, with the keys of study.yaml."""
+    warnings: tuple[str, ...] = ()
+    """A sentence for each old name that the user gave (`tuner.config.deprecated`)."""
 
 
 def load(
@@ -62,7 +65,7 @@ def load_given(
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
-    values: dict[str, Any] = dump(recorded) if recorded else {}
+    values: dict[str, Any] = with_new_names(dump(recorded))[0] if recorded else {}
     if file:
         values = _with_values(read_settings(file), str(file))
     origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
@@ -82,7 +85,8 @@ def load_given(
         origins[key] = where
     if name:
         values = {"name": name, **values}
-    return Loaded(_validate(values, str(file) if file else "the settings", origins), values)
+    values, warnings = with_new_names(values)
+    return Loaded(_validate(values, str(file) if file else "the settings", origins), values, warnings)
 
 
 def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from tuner.config.confirm_settings import Confirm
 from tuner.config.constraint_settings import Constraints
@@ -74,9 +74,9 @@ class EarlyStopping(Settings):
     policy: Annotated[
         Policy | None,
         BeforeValidator(_policy_name),
-        Field(json_schema_extra={"enum": ["stopping", *Policy, None]}),
+        WithJsonSchema({"enum": ["stopping", *Policy, None]}),
     ] = None
-    """What happens to a trial that is not among the best at a rung. `stopping` (also written `asha`): it becomes
+    """What happens to a trial that is not among the best at a rung. `stopping` (`asha` is its old name): it becomes
     STOPPED, and keeps its score and its model. The first trials at a rung are compared again when others have reached
     it. `promotion`: it becomes PAUSED, and continues from its checkpoint once it is among the best, because more
     trials have reached the rung. `none`: every trial is trained to its last epoch. Default: `stopping`, but `none` with

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from tuner.config.formats import ABSENT, NewestFormat
 from tuner.evaluation.numbers import Count
 from tuner.evaluation.result import EvaluationResult, Metrics, ResultModel
 
@@ -25,6 +26,7 @@ class OwnMetrics(EvaluationResult):
     It has nothing that is known of images with classes only: accuracy, confusion matrix, calibration, robustness.
     """
 
+    format: NewestFormat = ABSENT
     results: dict[str, float] = Field(min_length=1)
     """The numbers that the space's `evaluate` returned for the test data, or the model's loss and metrics. They may be
     infinite or NaN."""

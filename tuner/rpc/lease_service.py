@@ -3,7 +3,8 @@
 Keras Tuner's `Oracle` service carries trials and metrics, in the same messages as with Keras Tuner's own workers. gRPC
 metadata adds which process of a worker makes the call, and for which attempt (`names.METADATA_*`). This second service
 carries heartbeats, returned trials and the state of the workers. Its messages are JSON, and contain the version of
-their format (`tuner.config.formats`), because chief and workers may differ in the minor version.
+their format (`tuner.config.formats`). Those that begin or keep up a connection also contain the version of the program,
+because chief and workers may differ by one minor version (`tuner.rpc.program_version`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,10 +13,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import grpc
 from pydantic import AfterValidator, Field
 
+import tuner
 from tuner import limits, names
-from tuner.config.formats import FORMAT, Versioned
+from tuner.config.formats import ABSENT, FORMAT, Versioned
 from tuner.config.recorded import RecordedStudy
-from tuner.errors import NewerFormatError
+from tuner.errors import IncompatibleVersionError, NewerFormatError
+from tuner.rpc.program_version import ProgramVersion, require_compatible
 from tuner.study.records import AttemptEnd, FaultScope
 from tuner.study.status import WorkerStatus
 
@@ -66,11 +69,17 @@ class Message(Versioned):
     """Base of all messages."""
 
 
+class Greeting(Message):
+    """Base of the messages that contain the sender's version of cifake-tune."""
+
+    version: ProgramVersion = ABSENT
+
+
 class Empty(Message):
     """A message without content."""
 
 
-class Join(Message):
+class Join(Greeting):
     """A worker's first call. All processes of a worker have the same name, and each has its own incarnation."""
 
     worker: Name
@@ -79,7 +88,7 @@ class Join(Message):
     """Name of the worker's pod. Empty outside Kubernetes."""
 
 
-class Joined(Message):
+class Joined(Greeting):
     """The study that the worker trains for."""
 
     incarnation: str
@@ -90,7 +99,7 @@ class Joined(Message):
     """Direction of the objective."""
 
 
-class Heartbeat(Message):
+class Heartbeat(Greeting):
     """Renews the lease and carries the worker's progress."""
 
     worker: Name
@@ -111,7 +120,7 @@ class Heartbeat(Message):
     """Failure of bucket, disk or network because of which the worker waits; empty if it works."""
 
 
-class Beat(Message):
+class Beat(Greeting):
     """Answer to a heartbeat. If `held` is false, the attempt is not the trial's newest; the worker must abandon it."""
 
     held: bool
@@ -165,8 +174,9 @@ def handlers(
 ) -> grpc.GenericRpcHandler:
     """Return the service's handlers for a grpc.aio server.
 
-    A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method. If the reason
-    is the request's version, the answer's METADATA_FORMAT contains the chief's version (`is_format_refusal`).
+    A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method, and so is one
+    whose sender does not work with a chief of this version. If the reason is a version, the answer's METADATA_FORMAT
+    contains the chief's format (`is_version_refusal`).
 
     Args:
         methods: Coroutine function of each method, by the method's name.
@@ -175,14 +185,15 @@ def handlers(
 
     def wrap(name: str, method: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
+            trailing = ((names.METADATA_FORMAT, FORMAT),)
             try:
                 request = METHODS[name][0].model_validate_json(data)
+                if isinstance(request, Greeting):
+                    require_compatible(tuner.__version__, request.version)
             except NewerFormatError as error:
-                await context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"the {name} request {error}",
-                    ((names.METADATA_FORMAT, FORMAT),),
-                )
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the {name} request {error}", trailing)
+            except IncompatibleVersionError as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error), trailing)
             except ValueError:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the {name} request is not valid")
             return _encode(await method(request, context))
@@ -194,8 +205,8 @@ def handlers(
     )
 
 
-def is_format_refusal(error: grpc.RpcError) -> bool:
-    """Return whether the chief refused a call because the caller's format has a newer major version."""
+def is_version_refusal(error: grpc.RpcError) -> bool:
+    """Return whether the chief refused a call because of the version of the caller or of its format."""
     return any(key == names.METADATA_FORMAT for key, _ in error.trailing_metadata() or ())
 
 

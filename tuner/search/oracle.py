@@ -7,6 +7,7 @@ from one thread, without locks.
 
 from collections.abc import Collection, Iterable
 
+from tuner.config.formats import COMPATIBLE, FORMAT
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.budgets import SearchBudgets, Stamp
@@ -226,6 +227,7 @@ class Oracle:
                 verified=evidence.verified,
                 returned=evidence.returned,
                 start_s=start_s,
+                format=FORMAT if evidence.returned else COMPATIBLE,
             ),
             now,
         )

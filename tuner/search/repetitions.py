@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from tuner import names
+from tuner.config.formats import FORMAT
 from tuner.names import TrialId
 from tuner.study.confirmation import counts_in_mean
 from tuner.study.records import Created, TrialState, Value
@@ -74,6 +75,7 @@ class Repetitions:
                 hyperparameters=_repeated(trial),
                 algorithm=newest.algorithm,
                 repeats=trial.trial_id,
+                format=FORMAT,
             )
             for number, trial in enumerate(wanted)
         ]

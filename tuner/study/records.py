@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuner.config.formats import Versioned
+from tuner.config.formats import ABSENT, NewestFormat, Versioned
 from tuner.config.recorded import RecordedStudy
 from tuner.names import ReleaseId, TrialId
 
@@ -65,6 +65,8 @@ class AttemptEnd(Versioned):
 
 
 class _Record(Versioned):
+    """Base of all records. Those that readers of format 1.x must not skip or misunderstand have format 2.0."""
+
     at: float
     """Time by the chief's clock, in seconds since 1970."""
     served_s: float | None = None
@@ -87,7 +89,7 @@ class ModelSizes(BaseModel):
 
 
 class Opened(_Record):
-    """A chief has started its term, with these settings."""
+    """A chief has started its term, with these settings. The settings determine the format (`study.needed_format`)."""
 
     kind: Literal["opened"] = "opened"
     term: int
@@ -121,7 +123,7 @@ class Opened(_Record):
 
 
 class Created(_Record):
-    """The search algorithm has suggested a trial, or a trial of the search is repeated."""
+    """The search algorithm has suggested a trial, or a trial of the search is repeated (then with format 2.0)."""
 
     kind: Literal["created"] = "created"
     trial: TrialId
@@ -158,7 +160,8 @@ class Reported(_Record):
     verified: bool | None = None
     """Whether the worker recomputed the objective with the saved model; see `tuner.study.evidence`."""
     returned: bool = False
-    """Whether the space's own `fit` returned the objective. Then this epoch is the trial's best epoch."""
+    """Whether the space's own `fit` returned the objective. Then this epoch is the trial's best epoch, and the record
+    has format 2.0, because another reader would compare the objective with those of other epochs."""
     start_s: float | None = None
     """Seconds from the lease to the end of the attempt's first training step, as its worker measured them. None in
     records of earlier versions and of Keras Tuner's own workers."""
@@ -181,6 +184,7 @@ class Paused(_Record):
     A reader must not skip this record, because such an attempt would contradict the attempt before it.
     """
 
+    format: NewestFormat = ABSENT
     kind: Literal["paused"] = "paused"
     trial: TrialId
     attempt: int
@@ -216,9 +220,10 @@ class Ended(_Record):
 class Withdrawn(_Record):
     """A trial that waits for a worker becomes STOPPED with the score that it has.
 
-    Either the search ends, or a user has stopped the trial.
+    Either the search ends, or a user has stopped the trial. A reader that skips the record trains the trial again.
     """
 
+    format: NewestFormat = ABSENT
     kind: Literal["withdrawn"] = "withdrawn"
     trial: TrialId
     score: float
@@ -254,8 +259,12 @@ class Served(_Record):
 
 
 class BudgetEnded(_Record):
-    """A budget of the search has ended: no trial starts any more, and running trials end after their epoch."""
+    """A budget of the search has ended: no trial starts any more, and running trials end after their epoch.
 
+    A reader that skips the record would continue the search.
+    """
+
+    format: NewestFormat = ABSENT
     kind: Literal["budget_ended"] = "budget_ended"
     budget: str
     """Key of the setting, such as `search.max_hours`."""
@@ -288,6 +297,7 @@ class Retried(_Record):
     Follows the record Opened. The trials keep their attempts, and begin again at their first epoch.
     """
 
+    format: NewestFormat = ABSENT
     kind: Literal["retried"] = "retried"
     trials: tuple[TrialId, ...]
 
@@ -332,7 +342,11 @@ class Action(StrEnum):
 
 
 class Controlled(_Record):
-    """The chief has handled a user's request, or refused it. It handles no request with the same id again."""
+    """The chief has handled a user's request, or refused it. It handles no request with the same id again.
+
+    Requests that end the search or add to it have format 2.0. A reader that skips the others continues a paused search,
+    and trains a trial to its end that was to be stopped.
+    """
 
     kind: Literal["controlled"] = "controlled"
     request: str

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from tuner import names
 from tuner.bucket import Bucket
@@ -41,6 +41,13 @@ class _Header(Versioned):
     segment: int
     sha256: str
     """Checksum of everything after the header's line."""
+    program: str = ""
+    """Newest format that the program which wrote the snapshot reads. Empty before format 1.4: the header's format."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether that program knew all records that this program knows."""
+        return parse_format(self.program or self.format) >= parse_format(FORMAT)
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def encode(segment: int, state: StudyState) -> bytes:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    header = _Header(segment=segment, sha256=digest.hexdigest())
+    header = _Header(format=state.needed_format, segment=segment, sha256=digest.hexdigest(), program=FORMAT)
     return b"".join([header.model_dump_json().encode(), b"\n", *pieces])
 
 
@@ -109,13 +116,12 @@ def decode(name: str, data: bytes) -> Snapshot | None:
     first, _, body = data.partition(b"\n")
     try:
         header = _Header.model_validate_json(first)
-        current = parse_format(header.format) >= parse_format(FORMAT)
         sound = hashlib.sha256(body).hexdigest() == header.sha256 and header.segment == names.parse_snapshot(name)
-        if current and sound:
+        if header.is_complete and sound:
             return Snapshot(header.segment, _STATE.validate_json(body))
     except NewerFormatError as error:
         raise JournalError(f"{name}: the snapshot {error}") from None
-    except ValidationError:
+    except ValueError:
         pass
     log.warning("%s: the snapshot is damaged or has another version, so it is ignored", name)
     return None

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+from tuner.config.formats import COMPATIBLE, parse_format
 from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Algorithm, Study
 from tuner.names import ReleaseId, TrialId
@@ -98,6 +99,8 @@ class StudyState:
     """The budget or the user's request that has ended the search or is ending it; None if there is none."""
     control: Control = field(default_factory=Control)
     """What users have requested while the search runs."""
+    needed_format: str = COMPATIBLE
+    """The newest format of a record so far, which a reader of the state must know."""
 
     def apply(self, record: Record) -> None:
         """Apply the next record.
@@ -107,6 +110,7 @@ class StudyState:
         """
         self.time.advance(record.served_s, record.idle_s if isinstance(record, Served | Finished) else None)
         self._apply(record)
+        self.needed_format = max(record.format, self.needed_format, key=parse_format)
         self.last_record = max(self.last_record or record.at, record.at)
 
     def _apply(self, record: Record) -> None:
@@ -223,8 +227,7 @@ class StudyState:
     def max_trials(self) -> int | None:
         """Maximum number of trials of the search itself; None if it is not limited, or Hyperband determines it."""
         search = self.settings.search
-        most: int | None = search.max_trials
-        return None if search.algorithm is Algorithm.HYPERBAND else most
+        return None if search.algorithm is Algorithm.HYPERBAND else search.max_trials
 
     @property
     def planned_trials(self) -> int | None:

@@ -30,7 +30,8 @@ from tuner.training.loop import Task, metrics_line
 from tuner.training.seeding import trial_seed
 from tuner.training.user_errors import check_once, fault_scope, reason_of
 from tuner.worker import memory_sharing, room
-from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError, Verdict
+from tuner.worker.call_errors import FencedAttemptError, ReportRefusedError, UnexpectedAnswerError
+from tuner.worker.chief_client import Grant, Verdict
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
 from tuner.worker.model_check import ModelCheck

@@ -12,18 +12,28 @@ from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
 from pydantic import ValidationError
 
+import tuner
 from tuner import names
 from tuner.errors import (
     ChiefUnreachableError,
     CifakeTuneError,
-    EnvironmentFailure,
     FencedError,
+    IncompatibleVersionError,
     NewerFormatError,
     UsageError,
 )
 from tuner.rpc import lease_service
+from tuner.rpc.program_version import require_compatible
 from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import FaultScope, Outcome
+from tuner.worker.call_errors import (
+    TRANSIENT,
+    FencedAttemptError,
+    SearchOverError,
+    cause,
+    incompatible_version,
+    raise_unless_transient,
+)
 from tuner.worker.chief_outage import ChiefOutage
 from tuner.worker.join_problem import JoinProblem
 
@@ -40,13 +50,6 @@ GIVE_BACK_S = 4.0
 POLL_S = 0.2
 
 _service = protos.get_service()
-_TRANSIENT = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,  # the chief is at its limit of calls
-    grpc.StatusCode.UNKNOWN,  # the journal failed during the call, so the chief ends and is restarted
-)
 _NEVER = threading.Event()
 Answer = TypeVar("Answer")
 
@@ -56,22 +59,6 @@ class Verdict(Enum):
 
     STOPPED = auto()  # it is worse than others
     PAUSED = auto()  # it may continue later, as another attempt
-
-
-class FencedAttemptError(Exception):
-    """The attempt is no longer the trial's newest and must be dropped."""
-
-
-class SearchOverError(FencedAttemptError):
-    """The chief has ended, and its journal says that the search has finished."""
-
-
-class UnexpectedAnswerError(EnvironmentFailure):
-    """The chief answered a call with an unexpected error."""
-
-
-class ReportRefusedError(Exception):
-    """The chief refuses a report. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +82,8 @@ class ChiefClient:
     """Client of the chief's two services. Each call is repeated while the chief is unreachable.
 
     All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
-    UsageError if the chief has ended for good, or if chief and worker differ in the major version of their messages'
-    format.
+    UsageError if the chief has ended for good, or if the versions of chief and worker, or of their messages' formats,
+    differ too much.
     `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None. `outage` logs
     that the chief is unreachable.
     """
@@ -129,7 +116,7 @@ class ChiefClient:
         self._failing_since: float | None = None
         self._join_problem = JoinProblem()
         self._incompatible: UsageError | None = None
-        """Error to raise because a chief of another major version has answered a heartbeat."""
+        """Error to raise because a chief of a version that differs too much has answered a heartbeat."""
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
@@ -140,7 +127,7 @@ class ChiefClient:
         """Raise ChiefUnreachableError if all calls have failed for `timeout_s`.
 
         The time is counted from the first failure, not from the last answer, as a suspended process makes no calls.
-        Raise UsageError if a chief of another major version has answered a heartbeat.
+        Raise UsageError if a chief of a version that differs too much has answered a heartbeat.
         """
         if self._incompatible is not None:
             raise self._incompatible
@@ -151,8 +138,9 @@ class ChiefClient:
     def join(self) -> lease_service.Joined:
         """Register this process with the chief.
 
-        Raises UsageError if the chief is Keras Tuner's own, or if its answer has another major version or cannot be
-        understood, and the `connection_problem` if there is one that lasts (`JoinProblem`).
+        Raises UsageError if the chief is Keras Tuner's own or its answer cannot be understood. Also raises, if it lasts
+        (`JoinProblem`), a UsageError because the versions of chief and worker differ too much, or the
+        `connection_problem`.
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
@@ -168,7 +156,9 @@ class ChiefClient:
 
     def _join(self, request: lease_service.Join) -> lease_service.Joined:
         try:
-            return self._leases.join(request, CALL_TIMEOUT_S)
+            joined = self._leases.join(request, CALL_TIMEOUT_S)
+            require_compatible(joined.version, tuner.__version__)
+            return joined
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                 raise
@@ -296,30 +286,24 @@ class ChiefClient:
     def heartbeat(self, beat: lease_service.Heartbeat) -> lease_service.Beat | None:
         """Send one heartbeat without retries; return None if it was not answered."""
         try:
-            return self._tracked(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
-        except NewerFormatError as error:
-            self._incompatible = self._newer_chief(error)
-        except grpc.RpcError as error:
-            if lease_service.is_format_refusal(error):
-                self._incompatible = self._older_chief(error)
+            answer = self._tracked(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
+            require_compatible(answer.version, tuner.__version__)
+        except (grpc.RpcError, NewerFormatError, IncompatibleVersionError) as error:
+            self._incompatible = incompatible_version(error, self._address)
         except ValueError:  # a chief of another minor version answered
             pass
+        else:
+            return answer
         return None
-
-    def _newer_chief(self, error: NewerFormatError) -> UsageError:
-        return UsageError(f"the answer of the chief at {self._address} {error}")
-
-    def _older_chief(self, error: grpc.RpcError) -> UsageError:
-        return UsageError(f"the chief at {self._address} refuses this worker: {error.details()}")
 
     def _tracked(self, call: Callable[[], Answer]) -> Answer:
         """Make the call and record whether the chief was reachable."""
         try:
             answer = call()
         except grpc.RpcError as error:
-            if error.code() in _TRANSIENT:
+            if error.code() in TRANSIENT:
                 self._failing_since = self._failing_since or time.monotonic()
-                self._outage.begin(_cause(error))
+                self._outage.begin(cause(error))
             else:
                 self._answered()
             raise
@@ -350,21 +334,14 @@ class ChiefClient:
         while True:
             try:
                 return self._tracked(call)
-            except NewerFormatError as error:
-                raise self._newer_chief(error) from None
-            except grpc.RpcError as error:
-                code = error.code()
-                if code is grpc.StatusCode.FAILED_PRECONDITION:
-                    raise FencedAttemptError from None
-                if lease_service.is_format_refusal(error):
-                    raise self._older_chief(error) from None
-                if code is grpc.StatusCode.INVALID_ARGUMENT:
-                    raise ReportRefusedError(error.details()) from None
-                if code not in _TRANSIENT:
-                    raise UnexpectedAnswerError(
-                        f"the chief at {self._address} answered {code}: {error.details()}. See the chief's log."
-                    ) from None
-                problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None
+            except (grpc.RpcError, NewerFormatError, IncompatibleVersionError) as error:
+                problem: CifakeTuneError | None = incompatible_version(error, self._address)
+                if problem and self._joined:
+                    raise problem from None
+                if problem is None and isinstance(error, grpc.RpcError):
+                    raise_unless_transient(error, self._address)
+                    is_unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
+                    problem = self._connection_problem() if is_unavailable else None
             if problem:
                 self._outage.begin(str(problem).rstrip("."))
             self._check_finished()
@@ -387,11 +364,3 @@ class ChiefClient:
             raise SearchOverError
         if error := self.chief_error():
             raise error
-
-
-def _cause(error: grpc.RpcError) -> str:
-    """Return the part of gRPC's error that says why the chief cannot be reached."""
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "a call was not answered in time"
-    details = " ".join((error.details() or "").split()).rpartition("Failed to connect to remote host: ")[2]
-    return details or str(error.code().name)

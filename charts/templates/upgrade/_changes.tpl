@@ -34,7 +34,10 @@
 {{- if and (eq $path "search.max_trials") (not (kindIs "invalid" (get $settings (printf "search.%s" .)))) (hasKey $settings (printf "search.%s" .)) }}{{ $default = first (list nil) }}{{ end }}
 {{- end }}
 {{- $value := get $settings $path }}
-{{- ternary $value $default (and (hasKey $settings $path) (not (kindIs "invalid" $value))) | toJson }}
+{{- $value = ternary $value $default (and (hasKey $settings $path) (not (kindIs "invalid" $value))) }}
+{{- /* two names of one policy */}}
+{{- if and (eq $path "search.early_stopping.policy") (eq (toString $value) "asha") }}{{ $value = "stopping" }}{{ end }}
+{{- $value | toJson }}
 {{- end }}
 
 {{/* "true" if a chief of this release serves workers. */}}
