@@ -12,11 +12,12 @@ BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 BENCHMARKS := $(filter-out bench/summary.py bench/record_curves.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-full lint chaos bench lock image docs e2e e2e-full clean
+.PHONY: help run check test test-full lint chaos bench lock image docs site e2e e2e-full clean
 .PHONY: fast-tests style types imports venvs
 
-# Python 3.11 comes first, although newer versions are supported: the locks are tested on it most.
-CANDIDATES := python3.11 python3.12 python3.13 python3
+# PYTHON=python3.13 chooses a Python for environments that do not exist yet. Otherwise Python 3.11 comes first, although
+# newer versions are supported: the locks are tested on it most.
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 # pip compiles on one core.
@@ -96,6 +97,9 @@ docs: .venv/installed-tools  ## write the generated pages, the dashboards and th
 	@.venv/bin/python charts/schema/generate.py
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
+
+site: .venv/installed-tools  ## build the documentation site of this version into build/site
+	@.venv/bin/python tools/build_site.py
 
 e2e: .venv/installed-tools  ## test a release on a real cluster: that of KUBECONFIG, or ../shared/cluster
 	@LOCK=jax tests/e2e/run.sh -m "e2e and not full"
