@@ -15,9 +15,9 @@ BENCHMARKS := $(filter-out bench/summary.py bench/record_curves.py,$(wildcard be
 .PHONY: help run check test test-full lint chaos bench lock image docs site e2e e2e-full clean
 .PHONY: fast-tests style types imports venvs
 
-# PYTHON=python3.13 chooses a Python for environments that do not exist yet. Otherwise Python 3.11 comes first, although
-# newer versions are supported: the locks are tested on it most.
-CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
+# BASE_PYTHON=python3.13 chooses the Python of environments that do not exist yet. Otherwise Python 3.11 comes first,
+# although newer versions are supported: the locks are tested on it most.
+CANDIDATES := $(or $(BASE_PYTHON),python3.11 python3.12 python3.13 python3)
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 # pip compiles on one core.
