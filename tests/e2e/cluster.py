@@ -232,7 +232,7 @@ class Release:
 
     def await_evaluation(self) -> None:
         """Wait until all is over."""
-        until("the evaluation", lambda: self.is_complete("evaluator"))
+        until("the evaluation", lambda: self.is_complete("evaluator"), 2 * WAIT_S)  # it waits for the whole search
         until("the chief to end", lambda: self.is_complete("chief"))
         until("the workers to end", lambda: self.is_complete("worker"))
 

@@ -124,6 +124,23 @@ def test_a_worker_is_shown_with_its_trial_epoch_speed_and_silence(three: Served,
     assert (idle["trial"], idle["state"]) == (None, "idle")
 
 
+def test_a_trial_that_trains_more_epochs_than_are_known_is_shown_without_their_number() -> None:
+    state = studies.open_study(1)
+    oracle, trial = Oracle(state, Instant(studies.START, 0)), TrialId("new")
+    oracle.add(Suggestion(trial, {}, {}), at(0))
+    attempt = studies.take(oracle, Worker("x", "1"), 1)
+    planned = {}
+    for epoch in range(studies.EPOCHS + 1):
+        oracle.report(attempt, epoch, {"val_accuracy": 0.5}, "a.keras", at(2))
+        with serving(studies.watched(state)) as served:
+            worker = ask(served, "overview.json")["workers"][0]
+            [row] = ask(served, "trials.json")["rows"]
+        planned[row["epochs"]], planned[worker["epoch"]] = row["epochs_planned"], worker["epochs"]
+    assert planned == dict.fromkeys(range(1, studies.EPOCHS + 1), studies.EPOCHS) | dict.fromkeys(
+        range(studies.EPOCHS + 1, studies.EPOCHS + 3)
+    )
+
+
 @pytest.mark.parametrize(("worse", "then"), [(0.0, TrialState.RUNNING), (1e-9, TrialState.STOPPED)])
 @pytest.mark.parametrize(("rung", "epochs"), [(0, 1), (1, 3)])
 def test_who_comes_to_a_rung_with_its_cut_goes_on_and_who_is_worse_is_stopped(

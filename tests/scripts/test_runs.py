@@ -114,9 +114,12 @@ def _kill_a_worker(here: Place) -> None:
 
 def _run_stock(example: Example, folder: Path, here: Place) -> None:
     command = [python_with(example.backend), EXAMPLES / f"{example.name}.py"]
-    done = subprocess.run(
-        command, cwd=folder, env=here.environment, check=False, capture_output=True, text=True, timeout=300
-    )
+    for _ in range(3):
+        done = subprocess.run(
+            command, cwd=folder, env=here.environment, check=False, capture_output=True, text=True, timeout=300
+        )
+        if done.returncode != -signal.SIGSEGV:  # on a busy machine, a process of TensorFlow alone crashes now and then
+            break
     assert (done.returncode != 0) == bool(example.stock_fails), done.stderr
     assert example.stock_fails in done.stderr
 

@@ -13,7 +13,7 @@ from tuner.live_page import json_values
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.trial_rows import TrialRow, curve, trial_row
 from tuner.study.confirmation import confirmation_line
-from tuner.study.progress import downsample, end_of_search, epochs_of, epochs_saved
+from tuner.study.progress import downsample, end_of_search, epochs_planned, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import StudyState
@@ -75,7 +75,7 @@ class WorkerRow(OverviewPart):
     epoch: int
     """Current epoch, from 1."""
     epochs: int | None
-    """Number of epochs of the trial."""
+    """Number of epochs of the trial; None without a trial, or if a script trains more than is known."""
     progress: float
     images_per_s: float
     silent_s: float
@@ -309,7 +309,7 @@ def _workers(live: LiveState) -> list[WorkerRow]:
                 trial=trial.trial_id if trial else None,
                 attempt=worker.attempt,
                 epoch=worker.epoch + 1,
-                epochs=epochs_of(live.state, trial) if trial else None,
+                epochs=epochs_planned(live.state, trial, worker.epoch + 1) if trial else None,
                 progress=round(worker.progress, 3),
                 images_per_s=round(worker.images_per_s, 1),
                 silent_s=round(worker.silent_s, 1),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import limits
 from tuner.live_page import json_values
-from tuner.study.progress import by_interest, downsample, epochs_of
+from tuner.study.progress import by_interest, downsample, epochs_planned
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
@@ -61,7 +61,8 @@ class TrialRow(BaseModel):
     best: bool
     attempts: int
     epochs: int
-    epochs_planned: int
+    epochs_planned: int | None
+    """Number of epochs that it trains; None if a script trains more than is known."""
     score: float | None
     """For a running trial, its best objective so far."""
     rung: int | None
@@ -122,13 +123,14 @@ def trial_page(state: StudyState, query: TrialQuery) -> TrialPage:
 
 def trial_row(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
     """Return a trial's row. `best` is the study's best trial."""
+    epochs = max(trial.epochs, default=-1) + 1
     return TrialRow(
         trial=trial.trial_id,
         state=trial.state,
         best=trial is best,
         attempts=trial.counted_attempts,
-        epochs=max(trial.epochs, default=-1) + 1,
-        epochs_planned=epochs_of(state, trial),
+        epochs=epochs,
+        epochs_planned=epochs_planned(state, trial, epochs),
         score=json_values.number(_score(state, trial)),
         rung=max(trial.rungs, default=None),
         repeats=trial.repeats,

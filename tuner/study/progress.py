@@ -121,6 +121,12 @@ def epochs_of(state: StudyState, trial: Trial) -> int:
     return int(trial.hyperparameters.get(names.HP_EPOCHS, state.settings.training.epochs))
 
 
+def epochs_planned(state: StudyState, trial: Trial, epochs: int) -> int | None:
+    """Return `epochs_of`; None if the trial has more `epochs`, as the `run_trial` of a script may train more."""
+    total = epochs_of(state, trial)
+    return total if epochs <= total else None
+
+
 def by_interest(state: StudyState) -> list[Trial]:
     """Return the running trials, then the trials with a score (the best first), then the queued and failed trials."""
     sort_key = state.objective.sort_key

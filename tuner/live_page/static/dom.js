@@ -44,6 +44,11 @@ export function score(value) {
   return size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : value.toFixed(4);
 }
 
+/** Format the epochs of a trial, of those that are planned. `planned` is null if a script trains more than is known. */
+export function share(epochs, planned) {
+  return planned ? `${epochs} / ${planned}` : String(epochs);
+}
+
 /** Format an interval, rounded outwards so that it contains the computed one. */
 export function interval([low, high]) {
   return `${(Math.floor(low * 1e4) / 100).toFixed(2)}-${(Math.ceil(high * 1e4) / 100).toFixed(2)} %`;

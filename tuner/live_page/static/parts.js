@@ -1,7 +1,7 @@
 // Charts, workers and rungs.
 
 import { drawHistory, drawLines } from "./charts.js";
-import { byId, count, duration, node, say, score } from "./dom.js";
+import { byId, count, duration, node, say, score, share } from "./dom.js";
 import { endedOf, lookOf } from "./states.js";
 import { trialButton } from "./top.js";
 
@@ -58,7 +58,7 @@ export function drawWorkers(overview, open) {
 
 function drawWorker(worker, open) {
   const bar = node("progress", { max: 1, value: worker.progress, "aria-label": "of the epoch" });
-  const epoch = `${worker.epoch}${worker.epochs ? ` / ${worker.epochs}` : ""}`;
+  const epoch = share(worker.epoch, worker.epochs);
   const again = worker.attempt > 1 ? ` attempt ${worker.attempt}` : "";
   const ago = worker.silent_s < 3 ? "now" : `${duration(worker.silent_s)} ago`;
   return node("tr", {},

@@ -1,7 +1,7 @@
 // A dialog with all details of one trial.
 
 import { drawLines } from "./charts.js";
-import { byId, clock, duration, node, say, score } from "./dom.js";
+import { byId, clock, duration, node, say, score, share } from "./dom.js";
 
 /** Show a trial. The charts are drawn last because they take their size from the open dialog. */
 export function showTrial(trial) {
@@ -30,7 +30,7 @@ function facts({ row, outcomes, ended, best_epoch }) {
   const best = best_epoch ? `, best epoch ${best_epoch}` : "";
   return [
     ["state", row.state.toLowerCase()],
-    ["epochs", `${row.epochs} of ${row.epochs_planned}${best}`],
+    ["epochs", share(row.epochs, row.epochs_planned) + best],
     ["score", row.score === null ? null : score(row.score)],
     ["attempts", `${row.attempts}${lost.length ? ` (${lost.join(", ")})` : ""}`],
     ["repeats", row.repeats && `trial ${row.repeats}, with another seed`],

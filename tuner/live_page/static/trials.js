@@ -1,6 +1,6 @@
 // One page of the table of trials, sorted and filtered by the chief.
 
-import { arrange, byId, count, duration, node, say, score, shown } from "./dom.js";
+import { arrange, byId, count, duration, node, say, score, share, shown } from "./dom.js";
 import { STATES, lookOf, trialsOf } from "./states.js";
 import { trialButton } from "./top.js";
 
@@ -81,7 +81,7 @@ function columnsOf(page, objective) {
   return [
     { key: "state", name: "state", text: (trial) => trial.state.toLowerCase(), look: (trial) => lookOf(trial.state) },
     { key: "epochs", name: "epochs", number: true,
-      text: (trial) => (trial.epochs ? `${trial.epochs} / ${trial.epochs_planned}` : "") },
+      text: (trial) => (trial.epochs ? share(trial.epochs, trial.epochs_planned) : "") },
     { key: "score", name: objective, number: true, text: (trial) => (trial.score === null ? "" : score(trial.score)) },
     ...(page.rows.some((trial) => trial.rung !== null) ? [RUNG] : []),
     { key: "seconds", name: "took", number: true,
