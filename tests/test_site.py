@@ -30,6 +30,8 @@ DOCS = ROOT / "docs"
 GROUPS = ["Tutorials", "How-to", "Reference", "Explanation"]
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data")}
 """Attributes whose address a browser loads by itself; so does a `link`, unless it only names a relation."""
+LOADED_MS = 60_000
+"""In which a browser has read the search's index, also on a busy machine."""
 RELATIONS = {"canonical", "next", "prev", "alternate", "edit"}
 
 
@@ -241,10 +243,12 @@ def test_a_page_can_be_read(path: str, width: int, scheme: Scheme, browser: Brow
 def test_the_search_finds_a_page_by_a_word_of_its_text(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/", 1280) as view:  # which leads to the newest version
         view.page.wait_for_url("**/latest/")
-        view.page.keyboard.press("/")
-        view.page.get_by_role("textbox", name="Search").press_sequentially("preempted")
+        box = view.page.get_by_role("textbox", name="Search")
+        box.click()
+        expect(view.page.get_by_text("Type to start searching")).to_be_visible(timeout=LOADED_MS)  # the index is there
+        box.press_sequentially("preempted")  # the theme waits for keys
         result = view.page.locator(".md-search-result__link[href*='/glossary/']").first
-        expect(result).to_be_visible()
+        expect(result).to_be_visible(timeout=LOADED_MS)
         view.screenshot("site-search")
         result.click()
         view.page.wait_for_url("**/latest/glossary/**")
