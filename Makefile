@@ -12,11 +12,12 @@ BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 BENCHMARKS := $(filter-out bench/summary.py bench/record_curves.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-full lint chaos bench lock image docs e2e e2e-full clean
+.PHONY: help run check test test-full lint chaos bench lock image docs site support e2e e2e-full clean
 .PHONY: fast-tests style types imports venvs
 
-# Python 3.11 comes first, although newer versions are supported: the locks are tested on it most.
-CANDIDATES := python3.11 python3.12 python3.13 python3
+# BASE_PYTHON=python3.13 chooses the Python of environments that do not exist yet. Otherwise Python 3.11 comes first,
+# although newer versions are supported: the locks are tested on it most.
+CANDIDATES := $(or $(BASE_PYTHON),python3.11 python3.12 python3.13 python3)
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 # pip compiles on one core.
@@ -28,6 +29,9 @@ PYTEST := .venv/bin/python -m pytest --dist loadfile --no-loadscope-reorder
 # wait: for a server, a deadline, a disk.
 FAST := OMP_NUM_THREADS=1 $(PYTEST) -n 3 -q -m "not slow and not e2e and not exhaustive"
 SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -n 3 --durations 20
+# Whole searches of each backend, and what every kind of bucket must do.
+SUPPORT := tests/integration/test_job.py tests/integration/test_curve.py tests/integration/test_predict.py \
+	tests/bucket/test_contract.py
 SUBMAKE := $(MAKE) --no-print-directory
 
 help:  ## list the targets
@@ -93,9 +97,18 @@ docs: .venv/installed-tools  ## write the generated pages, the dashboards and th
 	@.venv/bin/python tools/reference_pages.py
 	@.venv/bin/python tools/results_page.py
 	@.venv/bin/python tools/benchmarks_page.py
+	@.venv/bin/python tools/support_page.py
 	@.venv/bin/python charts/schema/generate.py
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
+
+site: .venv/installed-tools  ## build the documentation site of this version into build/site
+	@.venv/bin/python tools/build_site.py
+
+support:  ## run the tests that docs/support.md is about, and record their versions there; on a cluster: see that page
+	@$(SUBMAKE) venvs
+	$(FAST) -p tests.support.recorder
+	$(SLOW) -p tests.support.recorder $(SUPPORT)
 
 e2e: .venv/installed-tools  ## test a release on a real cluster: that of KUBECONFIG, or ../shared/cluster
 	@LOCK=jax tests/e2e/run.sh -m "e2e and not full"

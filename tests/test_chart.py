@@ -21,7 +21,7 @@ from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
-CHART_PAGES = ("kubernetes.md", "kubernetes-buckets.md", "gpus.md")
+CHART_PAGES = ("kubernetes.md", "kubernetes-buckets.md", "gpus.md", "tutorial-cluster.md")
 """Pages whose YAML is values of the chart."""
 PAGES = [(CHARTS.parent / "docs" / name).read_text(encoding="utf-8") for name in CHART_PAGES]
 TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))

@@ -84,7 +84,8 @@ def test_the_index_lists_every_page_once_and_the_glossary_first() -> None:
     table = text[text.index("## Documentation") :]
     listed = re.findall(r"^\| \[[^]]+\]\((docs/[^)]+)\) \|", table, re.MULTILINE)
     assert listed[0] == "docs/glossary.md"
-    assert sorted(listed) == [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
+    pages = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
+    assert sorted(listed) == [page for page in pages if page != "docs/index.md"], "which is the start of the site"
 
 
 def test_the_accuracies_in_the_readme_are_published_results() -> None:

@@ -30,7 +30,9 @@ def start(
     """Run the command in a process of its own. `shell` are redirections, such as `>&-`."""
     ours = ("CIFAKE_TUNE_", "KERASTUNER_", "KERAS_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    command = [sys.executable, "-c", code, *arguments]
+    # -P: like the installed program, it looks for no modules in the working directory. In a folder that was deleted,
+    # Python 3.13.0 could import nothing without it
+    command = [sys.executable, "-P", "-c", code, *arguments]
     if shell:
         command = ["sh", "-c", f'exec "$@" {shell}', "sh", *command]
     return subprocess.run(
