@@ -21,7 +21,8 @@ from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
-PAGES = [(CHARTS.parent / "docs" / name).read_text(encoding="utf-8") for name in ("kubernetes.md", "gpus.md")]
+DOCS = CHARTS.parent / "docs"
+PAGES = [(DOCS / name).read_text(encoding="utf-8") for name in ("kubernetes.md", "gpus.md", "air-gapped.md")]
 TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))
 
 

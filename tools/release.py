@@ -159,7 +159,8 @@ def _build_chart(source: Path, section: str, time: int, files: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.mtime, member.mode = len(content), time, 0o644
             archive.addfile(member, io.BytesIO(content))
-    package.write_bytes(gzip.compress(plain.getvalue(), mtime=0))
+    with package.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed:
+        compressed.write(plain.getvalue())
 
 
 def _export(source: Path) -> None:
