@@ -370,7 +370,7 @@ def test_the_locks_of_a_release_are_those_of_the_repository(built: Release) -> N
 # ---- bills of materials -------------------------------------------------------------------------
 def test_the_licence_of_every_locked_package_is_known() -> None:
     locked = {canonicalize_name(package.name) for lock in LOCKS for package in locked_packages(lock)}
-    assert locked == set(known_licenses()), "run `make licenses`"
+    assert locked - set(known_licenses()) == set(), "run `make licenses`"
     assert [name for name, stated in known_licenses().items() if not stated.strip()] == []
 
 
