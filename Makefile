@@ -12,7 +12,8 @@ BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 BENCHMARKS := $(filter-out bench/summary.py bench/record_curves.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-full lint chaos bench lock image docs site support e2e e2e-full clean
+.PHONY: help run check test test-full lint chaos bench lock licenses image version release docs site support e2e e2e-full
+.PHONY: clean
 .PHONY: fast-tests style types imports venvs
 
 # BASE_PYTHON=python3.13 chooses the Python of environments that do not exist yet. Otherwise Python 3.11 comes first,
@@ -86,12 +87,25 @@ lock: .venv/installed-tools  ## write requirements/*.txt again; versions stay un
 	@$(call compile,jax.txt,--extra jax --extra mlflow -c requirements/dev.txt)
 	@$(call compile,jax-cuda.txt,--extra jax-cuda --extra mlflow -c requirements/dev.txt -c requirements/jax.txt)
 	@$(lock) -c requirements/dev.txt requirements/emulator.in -o requirements/emulator.txt
+	@$(lock) -c requirements/dev.txt requirements/sbom.in -o requirements/sbom.txt
 	@$(lock) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	@$(SUBMAKE) licenses
+
+licenses: .venv/installed-tools  ## write requirements/licenses.csv again, for the SBOMs; a minute
+	@.venv/bin/python -m tools.licenses
 
 image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax|jax-cuda, BASE_IMAGE; BUILDER is docker, podman or buildah
 	$(BUILDER) build -f docker/Dockerfile -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
+
+version:  ## set the version everywhere: VERSION=1.2.3
+	@[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "VERSION must be like 1.2.3, got '$(VERSION)'" >&2; exit 2; }
+	@sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' tuner/__init__.py
+	@sed -i -E 's/^(version|appVersion): .*/\1: $(VERSION)/' charts/Chart.yaml
+
+release: .venv/installed-tools  ## build the files of a release into dist/VERSION: VERSION=1.2.3, SIGN_KEY=FILE to sign them
+	@.venv/bin/python -m tools.release "$(VERSION)" $(if $(SIGN_KEY),--sign-key "$(SIGN_KEY)")
 
 docs: .venv/installed-tools  ## write the generated pages, the dashboards and the chart's schema again
 	@.venv/bin/python tools/reference_pages.py

@@ -21,7 +21,7 @@ from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
-CHART_PAGES = ("kubernetes.md", "kubernetes-buckets.md", "gpus.md", "tutorial-cluster.md")
+CHART_PAGES = ("kubernetes.md", "kubernetes-buckets.md", "gpus.md", "tutorial-cluster.md", "air-gapped.md")
 """Pages whose YAML is values of the chart."""
 PAGES = [(CHARTS.parent / "docs" / name).read_text(encoding="utf-8") for name in CHART_PAGES]
 TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))
@@ -41,7 +41,7 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
     values = yaml.safe_load((CHARTS / "values.yaml").read_text(encoding="utf-8"))
 
     def compare(properties: dict[str, dict[str, object]], section: dict[str, object], path: str) -> None:
-        assert set(properties) - {"global"} == set(section), path
+        assert set(properties) == set(section), path
         for key, inner in section.items():
             nested = properties[key].get("properties")
             if nested and isinstance(inner, dict):
@@ -126,10 +126,11 @@ def test_the_values_of_an_older_release_are_completed_with_the_defaults(
 def test_a_parent_chart_may_have_globals_of_its_own_and_a_condition(tmp_path: Path) -> None:
     shutil.copytree(CHARTS, tmp_path / "charts" / "cifake-tune")
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: lab\nversion: 1.0.0\n", encoding="utf-8")
-    values = ["global.imageRegistry=mine", "cifake-tune.enabled=true", "cifake-tune.chief.port=9000"]
+    values = ["global.imageRegistry=mine", "global.other=1", "cifake-tune.enabled=true", "cifake-tune.chief.port=9000"]
     objects = rendered(tmp_path, "--set", ",".join(values))
     ports = [item["spec"]["ports"][0]["port"] for item in objects if item["kind"] == "Service"]
     assert sorted(ports) == [4443, 9000]
+    assert set(re.findall(r'"image": "(.*?)"', json.dumps(objects))) == {f"mine/cifake-tune:{tuner.__version__}"}
 
 
 @pytest.mark.parametrize(

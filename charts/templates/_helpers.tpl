@@ -114,7 +114,9 @@ cifake-tune
 {{- end }}
 {{- end }}
 
+{{/* Name of the image. The registry of all charts of a release takes precedence over that of this chart. */}}
 {{- define "cifake-tune.image" -}}
+{{- with .Values.global.imageRegistry | default .Values.image.registry }}{{ . | trimSuffix "/" }}/{{ end -}}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 

@@ -59,12 +59,13 @@
 {{- $root := index . 0 }}{{ $section := index . 1 }}{{ $known := index . 3 }}
 {{- range $key, $value := index . 2 }}
 {{- $path := printf "%s%s" $section $key }}
-{{- if and (kindIs "map" $value) $value }}
+{{- if has $path $known.paths }}
+{{- else if and (kindIs "map" $value) $value }}
 {{- include "cifake-tune.values.check.global" (list $root (printf "%s." $path) $value $known) }}
 {{- else }}
 {{- $nearest := include "cifake-tune.values.nearest" (list (trimPrefix "global." $path) $known.candidates) }}
 {{- $remedy := ternary (printf "did you mean %s?" $nearest) "remove it." (ne $nearest "") }}
-{{- fail (printf "%s has no effect, because this chart reads no value under global; %s" $path $remedy) }}
+{{- fail (printf "%s has no effect, because this chart reads only global.imageRegistry under global; %s" $path $remedy) }}
 {{- end }}
 {{- end }}
 {{- end }}
