@@ -17,10 +17,10 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
     . "$cluster/env"
     if ! kubectl get --raw /readyz >/dev/null 2>&1; then trap '"$cluster/down"' EXIT; fi
     "$cluster/up"
-    # each of its 20 volumes is used once, and all tests together take 14; a cluster that is up may be in use elsewhere
+    # each of its 20 volumes is used once, and all tests together take 17; a cluster that is up may be in use elsewhere
     free=$(kubectl get persistentvolumes --no-headers | grep -c Available || true)
-    if [ "$free" -lt 14 ]; then
-        echo "make e2e needs 14 free volumes, and the cluster has $free: when nobody else uses it, stop it with" \
+    if [ "$free" -lt 17 ]; then
+        echo "make e2e needs 17 free volumes, and the cluster has $free: when nobody else uses it, stop it with" \
             "$cluster/down, and try again." >&2
         exit 2
     fi
