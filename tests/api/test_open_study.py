@@ -156,7 +156,7 @@ def test_refresh_reads_what_was_recorded_since(tmp_path: Path) -> None:
     ("url", "name", "error"),
     [
         ("", None, "URL is empty"),
-        ("s3://bucket", None, "not supported"),
+        ("ftp://bucket", None, "not supported"),
         ("nowhere", None, "has no study yet"),
         ("nowhere", "night", "has no study 'night'"),
     ],

@@ -110,7 +110,9 @@ def test_stopping_is_another_name_of_the_policy_asha() -> None:
     assert new == old == load()
 
 
-@pytest.mark.parametrize("policy", ["promotion", "stopping", "asha"])
-def test_hyperband_keeps_its_own_rungs(policy: str) -> None:
-    with pytest.raises(ConfigError, match=f"policy {policy} cannot be combined with algorithm hyperband"):
+@pytest.mark.parametrize(
+    ("policy", "named"), [("promotion", "promotion"), ("stopping", "stopping"), ("asha", "stopping")]
+)
+def test_hyperband_keeps_its_own_rungs(policy: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=f"policy {named} cannot be combined with algorithm hyperband"):
         load(settings=["search.algorithm=hyperband", f"search.early_stopping.policy={policy}"])
