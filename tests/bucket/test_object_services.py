@@ -216,3 +216,10 @@ def test_a_key_that_is_none_is_a_sentence(azure_url: str, monkeypatch: pytest.Mo
     with pytest.raises(UsageError, match=r"The credentials for az://.* are not valid \(.*\)\. On AKS") as caught:
         open_bucket(azure_url)
     assert not re.search("not base 64", str(caught.value))
+
+
+def test_half_of_the_keys_of_aws_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(UsageError, match=r"The credentials for s3://half are not valid \(.*Missing SecretAccessKey\)"):
+        open_bucket("s3://half")

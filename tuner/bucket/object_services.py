@@ -86,13 +86,16 @@ class S3Service:
         if self._custom:
             config["endpoint"] = self._custom
             config["aws_endpoint_url_s3"] = self._custom
-        return S3Store(
-            self.bucket,
-            config=config,  # type: ignore[arg-type]  # some keys come from the environment
-            client_options=_client_options(self._custom, self._certificates, timeout_s),  # type: ignore[arg-type]
-            retry_config=_retries(retry_s),  # type: ignore[arg-type]
-            credential_provider=self._profile.provider,
-        )
+        try:
+            return S3Store(
+                self.bucket,
+                config=config,  # type: ignore[arg-type]  # some keys come from the environment
+                client_options=_client_options(self._custom, self._certificates, timeout_s),  # type: ignore[arg-type]
+                retry_config=_retries(retry_s),  # type: ignore[arg-type]
+                credential_provider=self._profile.provider,
+            )
+        except Exception as error:
+            raise _not_valid(self, error) from error
 
 
 class AzureService:
@@ -127,9 +130,13 @@ class AzureService:
                 retry_config=_retries(retry_s),  # type: ignore[arg-type]
             )
         except Exception as error:
-            raise UsageError(
-                f"The credentials for {self.url} are not valid ({read_failure(error).reason}). {self.credentials}"
-            ) from error
+            raise _not_valid(self, error) from error
+
+
+def _not_valid(service: Service, error: Exception) -> UsageError:
+    return UsageError(
+        f"The credentials for {service.url} are not valid ({read_failure(error).reason}). {service.credentials}"
+    )
 
 
 def _client_options(endpoint: str, certificates: bytes | None, timeout_s: float) -> dict[str, Any]:
