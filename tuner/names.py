@@ -46,7 +46,12 @@ ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving 
 # where the object store of s3:// or az:// is; SDKs read them, too
 ENV_OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME")
 ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; Google's libraries read it, too
-ENV_OF_TESTS = ("CIFAKE_TUNE_ARTIFACTS", "CIFAKE_TUNE_E2E_IMAGE", "CIFAKE_TUNE_JAX_PYTHON")  # read by our own tests
+ENV_OF_TESTS = (  # read by our own tests
+    "CIFAKE_TUNE_ARTIFACTS",
+    "CIFAKE_TUNE_E2E_EARLIER_IMAGE",
+    "CIFAKE_TUNE_E2E_IMAGE",
+    "CIFAKE_TUNE_JAX_PYTHON",
+)
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
