@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,13 @@ def folder(image: str, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def typed(command: str, folder: Path) -> str:
-    """Return what a command prints; it must succeed."""
+def typed(command: str, folder: Path, codes: Sequence[int] = (0,)) -> str:
+    """Return what a command prints; it must end with one of these exit codes."""
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=2 * WAIT_S, check=False,
         env=os.environ | {"COLUMNS": "200"},
     )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert done.returncode in codes, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
 
@@ -47,15 +48,16 @@ def test_a_release_on_a_cluster(folder: Path) -> None:
     try:
         for step in (create, doctor, install):
             typed(step, folder)
-        until("the search to begin", lambda: "trials" in typed(status, folder))
+        # the first pods wait for their certificates for some seconds, which `status` tells as a problem
+        until("the search to begin", lambda: "trials" in typed(status, folder, codes=(0, 3)))
         until("both workers", lambda: len(workers()) == 2)
         typed(lose, folder)
         typed(wait, folder)
         assert len(re.findall(r"^ *0000\d ", typed(trials, folder), re.MULTILINE)) == 4
         typed(report, folder)
         assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
-        typed(uninstall, folder)
     finally:
+        typed(uninstall + " --ignore-not-found", folder)  # before the namespace, in which a Job cannot replace a pod
         typed(delete + " --ignore-not-found", folder)
 
 
