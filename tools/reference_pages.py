@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner import names
 from tuner.config.loading import json_schema
-from tuner.monitoring import catalogue
+from tuner.monitoring import catalogue, metric_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = DOCS / "settings.md"
@@ -36,7 +36,7 @@ METRICS_HEAD = f"""# Metrics
 
 The chief and the workers expose these metrics at `{names.HTTP_METRICS}`. [monitoring.md](monitoring.md) describes the
 address, and how to collect them with Prometheus and show them in Grafana. In addition to the labels in the tables, each
-metric has the label `{names.LABEL_STUDY}` once the process knows its study. The `process_*` metrics describe the
+metric has the label `{metric_names.LABEL_STUDY}` once the process knows its study. The `process_*` metrics describe the
 memory, processor time and open files of the process.
 
 Trial ids and worker names are not labels, so the number of time series stays small however long a study runs.

@@ -1,9 +1,8 @@
-"""Every bucket path, gRPC metadata key, metric name and environment variable. No other module builds or parses them."""
+"""Every bucket path, gRPC metadata key and environment variable. No other module builds or parses them."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NewType
 
 TrialId = NewType("TrialId", str)
@@ -153,71 +152,6 @@ HTTP_PAGE = "/"
 HTTP_OVERVIEW = "/overview.json"
 HTTP_TRIALS = "/trials.json"
 HTTP_TRIAL = "/trial.json"
-
-
-# ---- metrics ------------------------------------------------------------------------------------
-class Metric(StrEnum):
-    """Names of the Prometheus metrics. `tuner.monitoring.catalogue` describes them."""
-
-    BUILD = "cifake_tune_build_info"
-    READY = "cifake_tune_ready"
-    SEARCH = "cifake_tune_search"
-    SEARCH_STARTED = "cifake_tune_search_started_timestamp_seconds"
-    SEARCH_LEFT = "cifake_tune_search_left_seconds"
-    SEARCH_ENDED = "cifake_tune_search_ended_timestamp_seconds"
-    TRIALS = "cifake_tune_trials"
-    TRIALS_PLANNED = "cifake_tune_trials_planned"
-    BUDGET_USED = "cifake_tune_search_budget_used"
-    BUDGET_LIMIT = "cifake_tune_search_budget_limit"
-    WORK_SECONDS = "cifake_tune_search_worker_seconds"
-    WORK_COST = "cifake_tune_search_cost"
-    ATTEMPTS = "cifake_tune_attempts"
-    EPOCHS = "cifake_tune_epochs"
-    EPOCHS_SAVED = "cifake_tune_epochs_saved"
-    BEST_SCORE = "cifake_tune_best_score"
-    BEST_SCORE_SINCE = "cifake_tune_best_score_timestamp_seconds"
-    RUNG_REACHED = "cifake_tune_rung_trials"
-    RUNG_STOPPED = "cifake_tune_rung_stopped_trials"
-    RUNG_PAUSED = "cifake_tune_rung_paused_trials"
-    TERM = "cifake_tune_chief_term"
-    CHIEF_STARTED = "cifake_tune_chief_started_timestamp_seconds"
-    LEASES = "cifake_tune_leases"
-    WORKERS = "cifake_tune_workers"
-    WORKERS_BLOCKED = "cifake_tune_workers_blocked"
-    OUTAGE_ATTEMPTS = "cifake_tune_outage_attempts"
-    WORKERS_WAITING = "cifake_tune_workers_waiting"
-    IMAGES_RATE = "cifake_tune_training_images_per_second"
-    RPC = "cifake_tune_rpc_seconds"
-    RPC_ERRORS = "cifake_tune_rpc_errors_total"
-    FLUSH = "cifake_tune_journal_flush_seconds"
-    RECORDS = "cifake_tune_journal_records_total"
-    SEGMENTS = "cifake_tune_journal_segments"
-    JOURNAL_WAITING = "cifake_tune_journal_waiting_seconds"
-    SUGGESTION = "cifake_tune_suggestion_seconds"
-    EVALUATION = "cifake_tune_evaluation"
-    ACCURACY = "cifake_tune_evaluation_accuracy"
-    ACCURACY_LOWER = "cifake_tune_evaluation_accuracy_lower"
-    ACCURACY_UPPER = "cifake_tune_evaluation_accuracy_upper"
-    EVALUATION_IMAGES = "cifake_tune_evaluation_images"
-    BUCKET = "cifake_tune_bucket_operation_seconds"
-    BUCKET_ERRORS = "cifake_tune_bucket_errors_total"
-    BUCKET_BYTES = "cifake_tune_bucket_bytes_total"
-    WORKER_TIME = "cifake_tune_worker_seconds_total"
-    WORKER_EPOCHS = "cifake_tune_worker_epochs_total"
-    WORKER_IMAGES = "cifake_tune_worker_images_total"
-    WORKER_BEAT = "cifake_tune_worker_heartbeat_timestamp_seconds"
-    GPUS = "cifake_tune_worker_gpus"
-    GPUS_MISSING = "cifake_tune_worker_gpus_missing"
-    WORKER_OUT_OF_MEMORY = "cifake_tune_worker_out_of_memory_total"
-    GPU_MEMORY = "cifake_tune_worker_gpu_memory_bytes"
-    GPU_UTILIZATION = "cifake_tune_worker_gpu_utilization_ratio"
-    GPU_DEVICE_MEMORY = "cifake_tune_worker_gpu_device_memory_bytes"
-    GPU_POWER = "cifake_tune_worker_gpu_power_watts"
-
-
-LABEL_STUDY = "study"
-LABEL_PROCESS = "process"  # number of a worker process in a pod that has several
-LABEL_NAMESPACE = "namespace"  # Kubernetes namespace, added by Prometheus's service discovery
 
 
 # ---- bucket: data -------------------------------------------------------------------------------

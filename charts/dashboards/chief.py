@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from panels import QUARTER, RATE, STUDY, THIRD, Query, line, new_dashboard, number, of, part, quantile
 
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 CHIEFS = f"* on (instance) group_left () {of(Metric.BUILD, role='chief')}"
 

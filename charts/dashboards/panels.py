@@ -14,14 +14,13 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from tuner import names
-from tuner.names import Metric
+from tuner.monitoring.metric_names import LABEL_NAMESPACE, LABEL_STUDY, Metric
 
 DATA_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 RATE = "$__rate_interval"
 RANGE = "$__range"
-NAMESPACE = f'{names.LABEL_NAMESPACE}=~"$namespace"'
-STUDY = f'{names.LABEL_STUDY}="$study", {NAMESPACE}'
+NAMESPACE = f'{LABEL_NAMESPACE}=~"$namespace"'
+STUDY = f'{LABEL_STUDY}="$study", {NAMESPACE}'
 HALF, THIRD, QUARTER, SIXTH = 12, 8, 6, 4
 """Widths of panels in columns. A row has 24 columns."""
 
@@ -77,10 +76,10 @@ def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard
         )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
         .with_variable(
-            dashboard.QueryVariable(names.LABEL_NAMESPACE)  # studies in different namespaces may have the same name
+            dashboard.QueryVariable(LABEL_NAMESPACE)  # studies in different namespaces may have the same name
             .label("Namespace")
             .datasource(DATA_SOURCE)
-            .query(f"label_values({Metric.TRIALS}, {names.LABEL_NAMESPACE})")
+            .query(f"label_values({Metric.TRIALS}, {LABEL_NAMESPACE})")
             .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(VariableSort.ALPHABETICAL_ASC)
             .include_all(True)
@@ -88,10 +87,10 @@ def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard
             .current(VariableOption(selected=True, text="All", value="$__all"))
         )
         .with_variable(
-            dashboard.QueryVariable(names.LABEL_STUDY)
+            dashboard.QueryVariable(LABEL_STUDY)
             .label("Study")
             .datasource(DATA_SOURCE)
-            .query(f"label_values({Metric.TRIALS}{{{NAMESPACE}}}, {names.LABEL_STUDY})")
+            .query(f"label_values({Metric.TRIALS}{{{NAMESPACE}}}, {LABEL_STUDY})")
             .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(VariableSort.ALPHABETICAL_ASC)
             .current(VariableOption(selected=True, text="", value=""))

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from panels import HALF, RANGE, THIRD, Query, line, new_dashboard, newest, number, of, ranking, share
 
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 BEST = f"max({newest(Metric.BEST_SCORE)})"
 ENDED = f"sum(max by (state) ({of(Metric.TRIALS, state='completed|stopped|failed')}))"

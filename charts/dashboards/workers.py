@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from panels import QUARTER, RATE, STUDY, THIRD, Query, bars, line, new_dashboard, number, of, share
 
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 
 def workers() -> Dashboard:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
 from tuner.chief import journal_writer
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 from tuner.study import journal
 
 

@@ -11,7 +11,8 @@ from tuner.config.loading import load
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.overview import overview
 from tuner.monitoring.catalogue import Readings
-from tuner.names import Metric, TrialId
+from tuner.monitoring.metric_names import Metric
+from tuner.names import TrialId
 from tuner.report.rungs import rungs_of
 from tuner.study.records import (
     AttemptEnded,

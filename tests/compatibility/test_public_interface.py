@@ -22,6 +22,7 @@ def fields(*classes):
 """
 LISTINGS = {
     "settings and their values": """
+from tuner.monitoring.metric_names import Metric
 from tuner.config import settings
 def leaves(section, prefix=""):
     for name, field in section.model_fields.items():
@@ -56,7 +57,7 @@ from tuner.monitoring import catalogue
 for family in vars(catalogue).values():
     if hasattr(family, "labels") and hasattr(family, "name"):
         print(family.name, *family.labels)
-print(*names.Metric, sep="\\n")
+print(*Metric, sep="\\n")
 """,
     "fields of JSON": """
 from tuner.study import views, status

@@ -9,7 +9,7 @@ import yaml
 from tests.e2e.cluster import Namespace, Release, until
 from tests.e2e.discovery import Discovery
 from tests.support.prometheus import MISSING, RULES, RunningPrometheus, running_prometheus, tool
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 OLD, NEW = "old", "new"
 

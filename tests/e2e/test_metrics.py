@@ -26,7 +26,7 @@ from tests.support.prometheus import (
 from tests.support.scrape import get
 from tuner import names
 from tuner.cli.release import open_release_bucket
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 from tuner.study.progress import downsample
 
 STUDY = "metrics"

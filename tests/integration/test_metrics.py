@@ -22,7 +22,7 @@ from tuner import names
 from tuner.bucket import open_bucket
 from tuner.data.pack import pack
 from tuner.monitoring import catalogue
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 TRIALS = 500
 """More than are tried here."""

@@ -16,6 +16,7 @@ from tuner import names
 from tuner.address import Address
 from tuner.bucket.local import LocalBucket
 from tuner.data.pack import pack
+from tuner.monitoring.metric_names import Metric
 from tuner.study.records import AttemptEnded, Outcome, TrialState
 
 HOLD = "hold-1"
@@ -80,7 +81,7 @@ def test_two_processes_train_two_trials_and_a_killed_one_is_replaced_without_dis
     assert get(str(pod.http), f"{names.HTTP_READY}/2").status == 404
     assert get(str(pod.http), names.HTTP_READY).status == get(str(pod.http), names.HTTP_HEALTHY).status == 200
     scraped = scrape(str(pod.http))
-    assert [scraped.total(names.Metric.WORKER_EPOCHS, process=number) for number in ("0", "1")] == [1, 1]
+    assert [scraped.total(Metric.WORKER_EPOCHS, process=number) for number in ("0", "1")] == [1, 1]
     lines = pod.pod.printed().splitlines()
     assert all(any(line.startswith(f"[{name}] ") for line in lines) for name in before)
     os.kill(before["worker-0-1"], signal.SIGKILL)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.prometheus import MISSING, RULES, tool
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 ROOT = Path(__file__).parents[2]
 TESTS = Path(__file__).with_name("alerts_test.yaml")

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.modules import module_at
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Family, MetricKind
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 
 DOCS = Path(__file__).parents[2] / "docs"
 ALL: tuple[Family, ...] = (*catalogue.BOTH, *catalogue.CHIEF, *catalogue.WORKER)

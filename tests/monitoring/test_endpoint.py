@@ -21,7 +21,7 @@ from tuner.errors import NoResultError
 from tuner.monitoring import endpoint
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import FINE, Monitor, Phase, always, in_loop, loop_check, serving
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
 

@@ -16,6 +16,7 @@ from tuner.live_page.live_state import LiveState
 from tuner.live_page.overview import overview
 from tuner.live_page.trial_rows import TrialQuery, trial_page
 from tuner.monitoring.catalogue import Readings
+from tuner.monitoring.metric_names import Metric
 from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.terminal.study import study_lines
 from tuner.study import snapshots
@@ -92,8 +93,8 @@ def test_the_live_page_shows_the_winner_and_what_its_rows_repeat() -> None:
 def test_planned_trials_include_repetitions_and_the_best_score_is_that_of_the_winner() -> None:
     night, registry = confirmed(), CollectorRegistry()
     registry.register(Readings(lambda: study_metrics(night.state)))
-    assert registry.get_sample_value(names.Metric.TRIALS_PLANNED) == 11
-    assert registry.get_sample_value(names.Metric.BEST_SCORE) == 0.8
+    assert registry.get_sample_value(Metric.TRIALS_PLANNED) == 11
+    assert registry.get_sample_value(Metric.BEST_SCORE) == 0.8
 
 
 def test_the_end_of_the_search_is_not_called_early_because_a_repetition_won() -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar, overload
 from prometheus_client.parser import text_string_to_metric_families
 
 from tuner import names
+from tuner.monitoring.metric_names import LABEL_STUDY
 
 Result = TypeVar("Result")
 
@@ -59,7 +60,7 @@ def scrape(address: str) -> Scraped:
     answer = get(address, names.HTTP_METRICS)
     assert answer.status == 200, answer.text
     values = {
-        (sample.name, frozenset(item for item in sample.labels.items() if item[0] != names.LABEL_STUDY)): sample.value
+        (sample.name, frozenset(item for item in sample.labels.items() if item[0] != LABEL_STUDY)): sample.value
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }

@@ -11,7 +11,7 @@ from tests.support.scrape import get, scrape, until
 from tuner import names
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 from tuner.rpc import lease_service
 from tuner.training import devices
 from tuner.worker import heartbeat

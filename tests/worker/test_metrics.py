@@ -6,7 +6,7 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tuner.names import Metric
+from tuner.monitoring.metric_names import Metric
 from tuner.training.activities import Activities, Activity
 from tuner.training.devices import GpuMemory
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics

@@ -7,6 +7,7 @@ from tuner import names
 from tuner.address import Address
 from tuner.local.gpu_inventory import GpuMemoryUse, memory_of
 from tuner.monitoring.merged import pages, value
+from tuner.monitoring.metric_names import Metric
 
 MOST = 8
 """Largest number of processes on one GPU. More than four small trials at once gain little (docs/benchmarks.md)."""
@@ -53,13 +54,13 @@ class GpuRoom:
 
     def decide(self, running: int, texts: Mapping[str, str]) -> int:
         """Return the number of processes, from the metrics of those that answer."""
-        errors = {process: value(text, names.Metric.WORKER_OUT_OF_MEMORY) for process, text in texts.items()}
+        errors = {process: value(text, Metric.WORKER_OUT_OF_MEMORY) for process, text in texts.items()}
         if any(count > self._errors.get(process, 0) for process, count in errors.items()):
             self.ran_out(running)
         self._errors |= errors
         if running > self.most:
             return running - 1
-        have_trained = [value(text, names.Metric.WORKER_EPOCHS) >= 1 for text in texts.values()]
+        have_trained = [value(text, Metric.WORKER_EPOCHS) >= 1 for text in texts.values()]
         if running >= self.most or sum(have_trained) < running:
             return running  # a process uses all its memory only after its first epoch
         memory = self._measure(self._token)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-from tuner import names
+from tuner.monitoring.metric_names import Metric
 
 
 class Role(StrEnum):
@@ -39,36 +40,36 @@ operation on a bucket that does not answer."""
 class Family:
     """The definition of one metric, which has a value for each combination of its labels."""
 
-    name: names.Metric
+    name: Metric
     kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
 
 
 # ---- both -----------------------------------------------------------------------------------------
-BUILD = Family(names.Metric.BUILD, MetricKind.GAUGE, "Always 1; the labels identify the program.", ("version", "role"))
+BUILD = Family(Metric.BUILD, MetricKind.GAUGE, "Always 1; the labels identify the program.", ("version", "role"))
 READY = Family(
-    names.Metric.READY,
+    Metric.READY,
     MetricKind.GAUGE,
     "1 if the process is ready, else 0, as reported by /readyz. A chief is ready if it serves its workers and can "
     "write its journal; a worker is ready if it has joined and its heartbeats are answered.",
     ("role",),
 )
 BUCKET = Family(
-    names.Metric.BUCKET,
+    Metric.BUCKET,
     MetricKind.HISTOGRAM,
     "Duration of operations on the bucket in seconds, including all retries.",
     ("operation",),
 )
 BUCKET_ERRORS = Family(
-    names.Metric.BUCKET_ERRORS,
+    Metric.BUCKET_ERRORS,
     MetricKind.COUNTER,
     "Number of operations on the bucket that failed after all retries. A missing object, or one that already exists, "
     "is not a failure.",
     ("operation",),
 )
 BUCKET_BYTES = Family(
-    names.Metric.BUCKET_BYTES,
+    Metric.BUCKET_BYTES,
     MetricKind.COUNTER,
     "Number of bytes read from and written to the bucket.",
     ("direction",),
@@ -76,62 +77,62 @@ BUCKET_BYTES = Family(
 
 # ---- the chief, computed from the journal, so that a restarted chief continues the values ---------------------------
 SEARCH = Family(
-    names.Metric.SEARCH,
+    Metric.SEARCH,
     MetricKind.GAUGE,
     "1 for the current state of the search, 0 for the other states. States: running, paused, finished, given_up.",
     ("state",),
 )
 SEARCH_STARTED = Family(
-    names.Metric.SEARCH_STARTED, MetricKind.GAUGE, "Time at which the first trial started, in seconds since 1970."
+    Metric.SEARCH_STARTED, MetricKind.GAUGE, "Time at which the first trial started, in seconds since 1970."
 )
 SEARCH_LEFT = Family(
-    names.Metric.SEARCH_LEFT,
+    Metric.SEARCH_LEFT,
     MetricKind.GAUGE,
     "Estimated seconds until the search ends by its number of trials or a budget of hours, whichever is first. Based "
     "on the rate since this chief started. Absent until there is an estimate, and after the search has ended.",
 )
 SEARCH_ENDED = Family(
-    names.Metric.SEARCH_ENDED,
+    Metric.SEARCH_ENDED,
     MetricKind.GAUGE,
     "Time at which the search ended, in seconds since 1970. Absent while it runs.",
 )
 TRIALS = Family(
-    names.Metric.TRIALS,
+    Metric.TRIALS,
     MetricKind.GAUGE,
     "Number of trials by state: queued, paused, running, completed, stopped, failed.",
     ("state",),
 )
 TRIALS_PLANNED = Family(
-    names.Metric.TRIALS_PLANNED,
+    Metric.TRIALS_PLANNED,
     MetricKind.GAUGE,
     "Number of trials that the search will run. Absent with hyperband, which determines the number itself, and if only "
     "other budgets are set.",
 )
 BUDGET_USED = Family(
-    names.Metric.BUDGET_USED,
+    Metric.BUDGET_USED,
     MetricKind.GAUGE,
     "How much of each budget of the search is used: max_hours and max_worker_hours in seconds, target as the best "
     "objective so far, patience_trials as a number of trials. Absent for budgets that are not set.",
     ("budget",),
 )
 BUDGET_LIMIT = Family(
-    names.Metric.BUDGET_LIMIT, MetricKind.GAUGE, "Limit of each budget of the search, in the same units.", ("budget",)
+    Metric.BUDGET_LIMIT, MetricKind.GAUGE, "Limit of each budget of the search, in the same units.", ("budget",)
 )
 WORK_SECONDS = Family(
-    names.Metric.WORK_SECONDS,
+    Metric.WORK_SECONDS,
     MetricKind.GAUGE,
     "Seconds of all workers by outcome: useful, repeated (after interruptions), stopped (or paused), failed, idle. All "
     "but idle add up to the time of all leases. Time moves from useful to another outcome when a trial ends.",
     ("outcome",),
 )
 WORK_COST = Family(
-    names.Metric.WORK_COST,
+    Metric.WORK_COST,
     MetricKind.GAUGE,
     "Cost of these seconds, in the currency of cost.per_worker_hour. Absent if that is not set.",
     ("outcome",),
 )
 ATTEMPTS = Family(
-    names.Metric.ATTEMPTS,
+    Metric.ATTEMPTS,
     MetricKind.GAUGE,
     "Number of attempts that ended, by outcome and reason: finished (completed, stopped), paused (paused), interrupted "
     "(preempted, lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is "
@@ -139,113 +140,109 @@ ATTEMPTS = Family(
     ("outcome", "reason"),
 )
 EPOCHS = Family(
-    names.Metric.EPOCHS,
+    Metric.EPOCHS,
     MetricKind.GAUGE,
     "Number of epochs recorded for all trials. The number decreases if epochs must be trained again.",
 )
-EPOCHS_SAVED = Family(names.Metric.EPOCHS_SAVED, MetricKind.GAUGE, "Number of epochs saved by stopping trials early.")
+EPOCHS_SAVED = Family(Metric.EPOCHS_SAVED, MetricKind.GAUGE, "Number of epochs saved by stopping trials early.")
 BEST_SCORE = Family(
-    names.Metric.BEST_SCORE, MetricKind.GAUGE, "Objective of the best trial. Absent until a trial has a score."
+    Metric.BEST_SCORE, MetricKind.GAUGE, "Objective of the best trial. Absent until a trial has a score."
 )
 BEST_SCORE_SINCE = Family(
-    names.Metric.BEST_SCORE_SINCE,
+    Metric.BEST_SCORE_SINCE,
     MetricKind.GAUGE,
     "Time at which the best trial ended, in seconds since 1970. The age of the best score is time() minus this value.",
 )
 RUNG_REACHED = Family(
-    names.Metric.RUNG_REACHED,
+    Metric.RUNG_REACHED,
     MetricKind.GAUGE,
     "Number of trials, except failed trials, that have reached each rung of early stopping. Rungs are numbered from 0.",
     ("rung",),
 )
-RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, MetricKind.GAUGE, "Number of trials stopped at each rung.", ("rung",))
-RUNG_PAUSED = Family(
-    names.Metric.RUNG_PAUSED, MetricKind.GAUGE, "Number of trials that are paused at each rung.", ("rung",)
-)
-TERM = Family(names.Metric.TERM, MetricKind.GAUGE, "Number of chiefs that the study has had, including this one.")
+RUNG_STOPPED = Family(Metric.RUNG_STOPPED, MetricKind.GAUGE, "Number of trials stopped at each rung.", ("rung",))
+RUNG_PAUSED = Family(Metric.RUNG_PAUSED, MetricKind.GAUGE, "Number of trials that are paused at each rung.", ("rung",))
+TERM = Family(Metric.TERM, MetricKind.GAUGE, "Number of chiefs that the study has had, including this one.")
 CHIEF_STARTED = Family(
-    names.Metric.CHIEF_STARTED,
+    Metric.CHIEF_STARTED,
     MetricKind.GAUGE,
     "Time at which this chief started, in seconds since 1970. Absent until the chief has recovered the study. If "
     "several chiefs expose metrics, only those of the chief with the greatest value are valid.",
 )
 EVALUATION = Family(
-    names.Metric.EVALUATION,
+    Metric.EVALUATION,
     MetricKind.GAUGE,
     "1 for the current state of the evaluation, 0 for the other states. States: waiting, running, done, failed.",
     ("state",),
 )
-ACCURACY = Family(names.Metric.ACCURACY, MetricKind.GAUGE, "Accuracy of the best model on the test images.")
+ACCURACY = Family(Metric.ACCURACY, MetricKind.GAUGE, "Accuracy of the best model on the test images.")
 ACCURACY_LOWER = Family(
-    names.Metric.ACCURACY_LOWER, MetricKind.GAUGE, "Lower bound of the 95 % confidence interval of the accuracy."
+    Metric.ACCURACY_LOWER, MetricKind.GAUGE, "Lower bound of the 95 % confidence interval of the accuracy."
 )
 ACCURACY_UPPER = Family(
-    names.Metric.ACCURACY_UPPER, MetricKind.GAUGE, "Upper bound of the 95 % confidence interval of the accuracy."
+    Metric.ACCURACY_UPPER, MetricKind.GAUGE, "Upper bound of the 95 % confidence interval of the accuracy."
 )
 EVALUATION_IMAGES = Family(
-    names.Metric.EVALUATION_IMAGES, MetricKind.GAUGE, "Number of test images on which the accuracy was measured."
+    Metric.EVALUATION_IMAGES, MetricKind.GAUGE, "Number of test images on which the accuracy was measured."
 )
 
 # ---- the running chief ------------------------------------------------------------------------------
-LEASES = Family(names.Metric.LEASES, MetricKind.GAUGE, "Number of active leases.")
+LEASES = Family(Metric.LEASES, MetricKind.GAUGE, "Number of active leases.")
 WORKERS = Family(
-    names.Metric.WORKERS,
+    Metric.WORKERS,
     MetricKind.GAUGE,
     "Number of workers that the chief knows, by state: training, idle, or silent (no heartbeat for the duration of a "
     "lease).",
     ("state",),
 )
 WORKERS_BLOCKED = Family(
-    names.Metric.WORKERS_BLOCKED,
+    Metric.WORKERS_BLOCKED,
     MetricKind.GAUGE,
     "Number of workers that wait because bucket, disk or network keeps them from reading or saving a checkpoint.",
 )
 OUTAGE_ATTEMPTS = Family(
-    names.Metric.OUTAGE_ATTEMPTS,
+    Metric.OUTAGE_ATTEMPTS,
     MetricKind.GAUGE,
     "Number of attempts that a failure of bucket, disk or network has ended since the last checkpoint was saved. If it "
     "is above 0, the chief leases single trials, with pauses of up to 5 minutes, until a checkpoint is saved.",
 )
-WORKERS_WAITING = Family(
-    names.Metric.WORKERS_WAITING, MetricKind.GAUGE, "Number of workers that are waiting for a trial."
-)
+WORKERS_WAITING = Family(Metric.WORKERS_WAITING, MetricKind.GAUGE, "Number of workers that are waiting for a trial.")
 IMAGES_RATE = Family(
-    names.Metric.IMAGES_RATE,
+    Metric.IMAGES_RATE,
     MetricKind.GAUGE,
     "Training images per second of all workers, as reported by their heartbeats; samples if the space brings its own "
     "data.",
 )
 RPC = Family(
-    names.Metric.RPC,
+    Metric.RPC,
     MetricKind.HISTOGRAM,
     "Duration of calls by workers in seconds. CreateTrial is answered after up to 20 s if no trial is available.",
     ("method",),
 )
 RPC_ERRORS = Family(
-    names.Metric.RPC_ERRORS,
+    Metric.RPC_ERRORS,
     MetricKind.COUNTER,
     "Number of calls by workers that were not answered with OK, by gRPC code.",
     ("method", "code"),
 )
 FLUSH = Family(
-    names.Metric.FLUSH, MetricKind.HISTOGRAM, "Duration of writing a segment of the journal to the bucket, in seconds."
+    Metric.FLUSH, MetricKind.HISTOGRAM, "Duration of writing a segment of the journal to the bucket, in seconds."
 )
-RECORDS = Family(names.Metric.RECORDS, MetricKind.COUNTER, "Number of records written to the journal.")
-SEGMENTS = Family(names.Metric.SEGMENTS, MetricKind.GAUGE, "Number of segments in the study's journal.")
+RECORDS = Family(Metric.RECORDS, MetricKind.COUNTER, "Number of records written to the journal.")
+SEGMENTS = Family(Metric.SEGMENTS, MetricKind.GAUGE, "Number of segments in the study's journal.")
 JOURNAL_WAITING = Family(
-    names.Metric.JOURNAL_WAITING,
+    Metric.JOURNAL_WAITING,
     MetricKind.GAUGE,
     "Seconds for which the chief has been waiting for the bucket: to accept the oldest unwritten record of the "
     "journal, to confirm that this chief is the newest, or, while the chief recovers the study, to answer its oldest "
     "request. 0 if the chief is not waiting. The chief is not ready if the value is 10 s or more.",
 )
 SUGGESTION = Family(
-    names.Metric.SUGGESTION, MetricKind.HISTOGRAM, "Time that the search algorithm took to suggest a trial, in seconds."
+    Metric.SUGGESTION, MetricKind.HISTOGRAM, "Time that the search algorithm took to suggest a trial, in seconds."
 )
 
 # ---- workers ----------------------------------------------------------------------------------------
 WORKER_TIME = Family(
-    names.Metric.WORKER_TIME,
+    Metric.WORKER_TIME,
     MetricKind.COUNTER,
     "Seconds spent by activity: wait (for a trial), prepare (build or load the model), train (with validation), "
     "checkpoint (save, and wait until the chief has recorded it), input (prepare batches; with TensorFlow in a "
@@ -253,47 +250,47 @@ WORKER_TIME = Family(
     ("activity",),
 )
 WORKER_EPOCHS = Family(
-    names.Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Number of epochs trained, including those whose results were lost."
+    Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Number of epochs trained, including those whose results were lost."
 )
-WORKER_IMAGES = Family(names.Metric.WORKER_IMAGES, MetricKind.COUNTER, "Number of images trained on.")
+WORKER_IMAGES = Family(Metric.WORKER_IMAGES, MetricKind.COUNTER, "Number of images trained on.")
 WORKER_BEAT = Family(
-    names.Metric.WORKER_BEAT,
+    Metric.WORKER_BEAT,
     MetricKind.GAUGE,
     "Time at which the chief last answered a heartbeat, in seconds since 1970.",
 )
-GPUS = Family(names.Metric.GPUS, MetricKind.GAUGE, "Number of GPUs that the worker found.")
+GPUS = Family(Metric.GPUS, MetricKind.GAUGE, "Number of GPUs that the worker found.")
 GPUS_MISSING = Family(
-    names.Metric.GPUS_MISSING, MetricKind.GAUGE, "Number of GPUs that the worker requested but did not find."
+    Metric.GPUS_MISSING, MetricKind.GAUGE, "Number of GPUs that the worker requested but did not find."
 )
 GPU_MEMORY = Family(
-    names.Metric.GPU_MEMORY,
+    Metric.GPU_MEMORY,
     MetricKind.GAUGE,
     "GPU memory of this process in bytes, by kind: used (current use) and peak. Absent if there is no GPU.",
     ("gpu", "kind"),
 )
 GPU_UTILIZATION = Family(
-    names.Metric.GPU_UTILIZATION,
+    Metric.GPU_UTILIZATION,
     MetricKind.GAUGE,
     "Fraction of the last second or less in which the GPU was computing, also for other processes. Absent without "
     "NVIDIA's driver, and for parts of GPUs.",
     ("gpu",),
 )
 GPU_DEVICE_MEMORY = Family(
-    names.Metric.GPU_DEVICE_MEMORY,
+    Metric.GPU_DEVICE_MEMORY,
     MetricKind.GAUGE,
     "Memory of the GPU, or of a part of it, in bytes, by kind: used (by all processes) and total. Absent without "
     "NVIDIA's driver.",
     ("gpu", "kind"),
 )
 GPU_POWER = Family(
-    names.Metric.GPU_POWER,
+    Metric.GPU_POWER,
     MetricKind.GAUGE,
     "Power that the GPU draws in watts. Absent without NVIDIA's driver, and for parts of GPUs.",
     ("gpu",),
 )
 
 WORKER_OUT_OF_MEMORY = Family(
-    names.Metric.WORKER_OUT_OF_MEMORY,
+    Metric.WORKER_OUT_OF_MEMORY,
     MetricKind.COUNTER,
     "Number of trials that ran out of memory in this process.",
 )
@@ -313,7 +310,7 @@ WORKER = (
 )  # fmt: skip
 
 
-def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> Metric:
+def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> MetricFamily:
     """Return a gauge or counter with the given values, each under the values of the labels."""
     kind = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}[family.kind]
     metric: GaugeMetricFamily | CounterMetricFamily = kind(family.name, family.help, labels=family.labels)
@@ -335,13 +332,13 @@ def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
 class Readings(Collector):
     """Collector of the metrics that `read` computes at each scrape."""
 
-    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[MetricFamily]]) -> None:
         self._read = read
 
-    def describe(self) -> Iterable[Metric]:
+    def describe(self) -> Iterable[MetricFamily]:
         """Return nothing, because the metrics are known only at a scrape."""
         return []
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[MetricFamily]:
         """Return the current metrics."""
         return self._read()

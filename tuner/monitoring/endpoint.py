@@ -22,6 +22,7 @@ from tuner.address import Address, parse_address
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Role, reading
 from tuner.monitoring.http_server import Handler, HttpServer, Request, Response, plain
+from tuner.monitoring.metric_names import LABEL_STUDY
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise each counter is exposed as two series
 log = logging.getLogger(__name__)
@@ -167,4 +168,4 @@ class _OfStudy(Collector):
             yield metric
 
     def _with_study(self, sample: Sample) -> Sample:
-        return sample._replace(labels={**sample.labels, names.LABEL_STUDY: self._study}) if self._study else sample
+        return sample._replace(labels={**sample.labels, LABEL_STUDY: self._study}) if self._study else sample

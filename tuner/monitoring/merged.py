@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from tuner import names
 from tuner.address import Address
 from tuner.monitoring.http_server import Handler, Request, Response
+from tuner.monitoring.metric_names import LABEL_PROCESS, Metric
 
 TIMEOUT_S = 4.0
 """Seconds to wait for a process. The kubelet waits for 6 s, and Prometheus for 10 s."""
@@ -56,7 +57,7 @@ def metrics_route(addresses: Mapping[str, Address]) -> Handler:
     return answer
 
 
-def value(text: str, metric: names.Metric) -> float:
+def value(text: str, metric: Metric) -> float:
     """Return the sum of the samples of a metric without sub-samples; 0 if there are none."""
     found = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     return sum(sample.value for sample in found if sample.name == metric)
@@ -68,12 +69,12 @@ class _Merged(Collector):
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
 
-    def collect(self) -> Iterable[Metric]:
-        merged: dict[str, Metric] = {}
+    def collect(self) -> Iterable[MetricFamily]:
+        merged: dict[str, MetricFamily] = {}
         for process, text in self._texts.items():
             for family in text_string_to_metric_families(text):
-                metric = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                metric = merged.setdefault(family.name, MetricFamily(family.name, family.documentation, family.type))
                 metric.samples += [
-                    sample._replace(labels={**sample.labels, names.LABEL_PROCESS: process}) for sample in family.samples
+                    sample._replace(labels={**sample.labels, LABEL_PROCESS: process}) for sample in family.samples
                 ]
         return merged.values()
