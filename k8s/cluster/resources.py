@@ -11,8 +11,8 @@ class ClaimSpec(ApiModel):
     """Specification of a PersistentVolumeClaim."""
 
     storage_class_name: str | None = None
-    access_modes: tuple[str, ...] = ()
     """None selects the cluster's default StorageClass."""
+    access_modes: tuple[str, ...] = ()
     resources: Resources = Resources()
 
 

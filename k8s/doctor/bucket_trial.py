@@ -8,7 +8,8 @@ from secrets import token_hex
 from k8s.doctor.findings import Finding, broken, fine, warning
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, ObjectExistsError
+from tuner.bucket.conditional_writes import refuses_to_create_again
+from tuner.errors import BucketError
 
 SLOW_MS = 250.0
 READS, CREATES = 5, 3
@@ -21,7 +22,7 @@ def try_bucket(bucket: Bucket) -> Finding:
     try:
         try:
             create_ms = _median_ms([lambda name=name: bucket.create(name, data) for name in objects])  # type: ignore[misc]
-            if not _refuses_a_second(bucket, objects[0]):
+            if not refuses_to_create_again(bucket, objects[0]):
                 return broken(
                     "bucket",
                     f"{bucket.url} creates an object although it exists (it ignores conditional writes), so two chiefs "
@@ -45,14 +46,6 @@ def try_bucket(bucket: Bucket) -> Finding:
     if max(read_ms, create_ms) > SLOW_MS:
         return warning("bucket", what, "Use a bucket in the region of the workers.")
     return fine("bucket", what)
-
-
-def _refuses_a_second(bucket: Bucket, name: str) -> bool:
-    try:
-        bucket.create(name, token_hex(8).encode())  # other bytes than the first, as another process writes them
-    except ObjectExistsError:
-        return True
-    return False
 
 
 def _expect(bucket: Bucket, name: str, data: bytes) -> None:

@@ -19,7 +19,7 @@ import requests
 from k8s.doctor.bucket_trial import try_bucket
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from tuner import names
-from tuner.bucket import open_bucket
+from tuner.bucket import is_remote, open_bucket
 from tuner.errors import CifakeTuneError
 
 CONNECT_TIMEOUT_S = 5.0
@@ -166,18 +166,17 @@ def _proxy(endpoint: str) -> str | None:
 
 def _endpoint(url: str) -> str:
     """Return the URL of the bucket's server; "" if the bucket is a folder, or if the server is not known."""
-    variables = os.environ
-    if url.startswith("gs://"):
+    if not is_remote(url):
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme == "gs":
         return _emulator() or _GOOGLE
-    if url.startswith("s3://"):
-        region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "us-east-1"
-        own = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
-        return own or f"https://s3.{region}.amazonaws.com"
-    if url.startswith("az://"):
-        account = variables.get("AZURE_STORAGE_ACCOUNT_NAME")
-        own = variables.get("AZURE_STORAGE_ENDPOINT")
-        return own or (f"https://{account}.blob.core.windows.net" if account else "")
-    return ""
+    from tuner.bucket.object_services import service_of  # imports obstore
+
+    try:
+        return service_of(parts.scheme, parts.netloc).endpoint
+    except CifakeTuneError:
+        return ""  # opening the bucket tells why
 
 
 def _emulator() -> str:

@@ -64,7 +64,7 @@ def _open(scheme: str, name: str, prefix: str) -> Bucket:
         from tuner.bucket.gcs import GcsBucket, connect
 
         return GcsBucket(connect(), name, prefix)
-    from tuner.bucket.object_services import AzureService, S3Service
+    from tuner.bucket.object_services import service_of
     from tuner.bucket.object_store import ObjectStoreBucket
 
-    return ObjectStoreBucket(S3Service(name) if scheme == "s3" else AzureService(name), prefix)
+    return ObjectStoreBucket(service_of(scheme, name), prefix)

@@ -18,9 +18,8 @@ def check_conditional_writes(bucket: Bucket) -> None:
     """
     name = names.probe_object(token_hex(8))
     try:
-        bucket.create(name, b"first")
-        with contextlib.suppress(ObjectExistsError):
-            bucket.create(name, b"second")
+        bucket.create(name, token_hex(8).encode())
+        if not refuses_to_create_again(bucket, name):
             raise UsageError(
                 f"The bucket {bucket.url} cannot store a study: it has no conditional writes, since it replaced an "
                 "object that must only be created (it ignores If-None-Match). Use a store or a version that has them; "
@@ -29,3 +28,12 @@ def check_conditional_writes(bucket: Bucket) -> None:
     finally:
         with contextlib.suppress(BucketError):
             bucket.delete(name)
+
+
+def refuses_to_create_again(bucket: Bucket, name: str) -> bool:
+    """Return whether the bucket refuses to create an object that exists with other bytes. Raises BucketError."""
+    try:
+        bucket.create(name, token_hex(8).encode())
+    except ObjectExistsError:
+        return True
+    return False

@@ -84,6 +84,18 @@ def remove_stale(folder: Path, suffix: str) -> None:
                     path.unlink()
 
 
+def download_pieces(name: str, pieces: Iterator[bytes], path: Path) -> None:
+    """Write the pieces of an object to `path`, as `downloading` does.
+
+    No file is created before the first piece, because the object may be missing.
+    """
+    first = next(pieces, b"")
+    with downloading(name, path) as file:
+        file.write(first)
+        for piece in pieces:
+            file.write(piece)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the folder's entries to the disk. A missing folder is ignored."""
     try:

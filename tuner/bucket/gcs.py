@@ -21,7 +21,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from tuner.bucket.files import downloading
+from tuner.bucket.files import download_pieces
 from tuner.bucket.protocol import check_name
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
@@ -116,12 +116,7 @@ class GcsBucket:
 
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file and verify its checksum. Raises ObjectNotFoundError."""
-        pieces = self._pieces(name)
-        first = next(pieces, b"")  # before any file is created, because the object may be missing
-        with downloading(f"{name} from {self.url}", path) as file:
-            file.write(first)
-            for piece in pieces:
-                file.write(piece)
+        download_pieces(f"{name} from {self.url}", self._pieces(name), path)
 
     def exists(self, name: str) -> bool:
         """Return whether the object exists."""

@@ -133,6 +133,11 @@ class AzureService:
             raise _not_valid(self, error) from error
 
 
+def service_of(scheme: str, bucket: str) -> Service:
+    """Return the service of a bucket of `s3` or `az`. Raises the errors of S3Service and AzureService."""
+    return S3Service(bucket) if scheme == "s3" else AzureService(bucket)
+
+
 def _not_valid(service: Service, error: Exception) -> UsageError:
     return UsageError(
         f"The credentials for {service.url} are not valid ({read_failure(error).reason}). {service.credentials}"

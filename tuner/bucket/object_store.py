@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from tuner.bucket.files import COPY_BYTES, downloading
+from tuner.bucket.files import COPY_BYTES, download_pieces
 from tuner.bucket.object_services import Service
 from tuner.bucket.object_store_failures import Cause, read_failure
 from tuner.bucket.protocol import check_name
@@ -117,12 +117,7 @@ class ObjectStoreBucket:
 
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file. Raises ObjectNotFoundError."""
-        pieces = self._pieces(name)
-        first = next(pieces, b"")  # before any file is created, because the object may be missing
-        with downloading(f"{name} from {self.url}", path) as file:
-            file.write(first)
-            for piece in pieces:
-                file.write(piece)
+        download_pieces(f"{name} from {self.url}", self._pieces(name), path)
 
     def exists(self, name: str) -> bool:
         """Return whether the object exists."""

@@ -1,9 +1,9 @@
-"""Who may read the live page: anyone who can reach it under a local name, or whoever has its token."""
+"""Who may read the live page: anyone who can reach it under a local name, or anyone who has its token."""
 
 import ipaddress
 import re
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b, sha256
 from hmac import compare_digest
 from http import HTTPStatus
@@ -84,9 +84,8 @@ class PageAccess:
             return _form("This is not the token of the live page.")
         attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self.is_encrypted else "")
         cookie = f"{self._cookie_name}={self._cookie}{attributes}"
-        answer = plain("The token is right. Opening the live page ...")
         headers = {"Set-Cookie": cookie, "Refresh": "0; url=./", "Cache-Control": "no-store"}
-        return Response(answer.body, answer.content_type, headers=headers)
+        return replace(plain("The token is right. Opening the live page ..."), headers=headers)
 
     def _is_known(self, request: Request) -> bool:
         scheme, _, credentials = request.authorization.partition(" ")
@@ -153,5 +152,4 @@ def _form(sentence: str) -> Response:
 
 def _refused() -> Response:
     sentence = "the live page needs its token: open it again, or send the header Authorization: Bearer TOKEN"
-    answer = plain(sentence, HTTPStatus.UNAUTHORIZED)
-    return Response(answer.body, answer.content_type, answer.status, _UNAUTHORIZED)
+    return replace(plain(sentence, HTTPStatus.UNAUTHORIZED), headers=_UNAUTHORIZED)

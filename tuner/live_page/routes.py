@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from importlib import resources
 
@@ -121,7 +122,6 @@ def _with_headers(handler: Handler) -> Handler:
 
     def answered(request: Request) -> Response:
         response = handler(request)
-        headers = {**HEADERS, **response.headers}
-        return Response(response.body, response.content_type, response.status, headers)
+        return replace(response, headers={**HEADERS, **response.headers})
 
     return answered

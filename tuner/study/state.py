@@ -273,9 +273,8 @@ class StudyState:
         if self.finished is None or self.study is None or self.finished.failed:
             return False
         # training.epochs may have grown, but that affects only new trials
-        if not self.finished.budget:
-            return self.study.search.max_trials == study.search.max_trials
-        return limit_of(study, self.finished.budget) == limit_of(self.study, self.finished.budget)
+        limit = self.finished.budget or "search.max_trials"
+        return limit_of(study, limit) == limit_of(self.study, limit)
 
     @property
     def shared_fault(self) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from tuner.printable import printable
 from tuner.report.text import counted, duration, large, score, size
 from tuner.study.budgets import budget_uses
-from tuner.study.progress import by_interest, epochs_of
+from tuner.study.progress import by_interest, epochs_of, epochs_planned
 from tuner.study.records import (
     Action,
     AttemptEnded,
@@ -165,7 +165,7 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
             return f"trial {record.trial} starts on {record.worker}{attempt}: {about}"
         case Reported():
             epoch, objective = record.epoch + 1, state.settings.search.objective
-            share = _share(epoch, epochs_of(state, state.trials[record.trial]))
+            share = _share(state, state.trials[record.trial], epoch)
             return f"trial {record.trial} epoch {share}: {objective} {score(record.metrics[objective])}"
         case AttemptEnded() | Paused():
             return f"trial {record.trial} {_interruption(state, record)} {first_line(record.reason)}"
@@ -330,17 +330,17 @@ def _newest(state: StudyState, trial: Trial) -> float | None:
 
 
 def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> RenderableType:
-    total = epochs_of(state, trial)
     done = max(trial.epochs, default=-1) + 1
     if trial.state is not TrialState.RUNNING:
-        return Text(_share(done, total) if done else "", style="dim")
+        return Text(_share(state, trial, done) if done else "", style="dim")
     part = worker.progress if worker and worker.epoch == done else 0.0
-    bar = ProgressBar(total=total, completed=done + part, width=10)
+    bar = ProgressBar(total=epochs_of(state, trial), completed=done + part, width=10)
     row = Table.grid(padding=(0, 1))
-    row.add_row(bar, _share(done, total))
+    row.add_row(bar, _share(state, trial, done))
     return row
 
 
-def _share(epochs: int, total: int) -> str:
-    """Return 2/10 for instance, or the epochs only if the `run_trial` of a script trains for more than are known."""
-    return f"{epochs}/{total}" if epochs <= total else str(epochs)
+def _share(state: StudyState, trial: Trial, epochs: int) -> str:
+    """Return 2/10 for instance, or the epochs only if the trial has more than are planned."""
+    planned = epochs_planned(state, trial, epochs)
+    return str(epochs) if planned is None else f"{epochs}/{planned}"
