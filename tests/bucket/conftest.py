@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.bucket.far_buckets import FarServer, bucket_of, lead, proxy_of
+from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.gcs_emulator import Emulator
 from tests.support.object_servers import AzureServer, ObjectServer, S3Server
 from tuner.bucket import Bucket, open_bucket
@@ -17,7 +19,7 @@ from tuner.monitoring.measured_bucket import MeasuredBucket
 @pytest.fixture
 def gcs_url(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a fresh bucket, which the environment leads to."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    lead(monkeypatch, emulator)
     return f"gs://{emulator.new_bucket()}/some/prefix"
 
 
@@ -34,8 +36,7 @@ def azure_url(azure_server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def _url(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    for variable, value in server.environment().items():
-        monkeypatch.setenv(variable, value)
+    lead(monkeypatch, server)
     # of a prefix, too, every character is taken literally
     return f"{server.scheme}://{server.new_bucket()}/some/pré fix+%41"
 
@@ -86,3 +87,24 @@ def make_file(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
 
     yield make
     shutil.rmtree(folder)  # large, and pytest keeps the last runs' folders
+
+
+@pytest.fixture(params=["gcs", "s3", "azure"])
+def server(request: pytest.FixtureRequest) -> FarServer:
+    """A server of each kind. Tests of some kinds only override this."""
+    running: FarServer = request.getfixturevalue("emulator" if request.param == "gcs" else f"{request.param}_server")
+    return running
+
+
+@pytest.fixture
+def proxy(server: FarServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A network to the server whose faults are scripted; only what writes meets them."""
+    with proxy_of(server, Faults(stall_s=20)) as running:
+        running.scripted_methods = frozenset({"POST", "PUT", "DELETE"})
+        lead(monkeypatch, server, running.url)
+        yield running
+
+
+@pytest.fixture
+def far_bucket(server: FarServer, proxy: FaultProxy) -> Bucket:
+    return bucket_of(server, server.new_bucket(), "p", deadline_s=20, timeout_s=0.5)

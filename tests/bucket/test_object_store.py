@@ -1,4 +1,4 @@
-"""What is special about buckets of S3 and Azure: lost answers, refusals, silence. Real servers throughout."""
+"""What is special about buckets of S3 and Azure: conditions, refusals, silence, certificates. Real servers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket.far_buckets import bucket_of, lead
 from tests.support.certificates import Authority
-from tests.support.fault_proxy import Fault, FaultProxy, Faults, Request, running_proxy
+from tests.support.fault_proxy import Fault, FaultProxy, Request
 from tests.support.gcs_emulator import free_port
 from tests.support.object_servers import ObjectServer, S3Server, running_careless_s3, running_s3
 from tests.support.proxies import running_noting_proxy, through
@@ -15,9 +16,8 @@ from tests.support.refuser import running_refuser
 from tuner.bucket import Bucket, check_conditional_writes, open_bucket
 from tuner.bucket.object_services import AzureService, S3Service
 from tuner.bucket.object_store import ObjectStoreBucket
-from tuner.errors import BucketError, BucketFullError, ObjectExistsError, UsageError
+from tuner.errors import BucketError, BucketFullError, UsageError
 
-WRITING = frozenset({"POST", "PUT", "DELETE"})
 MANY = 1_200
 """More objects than a page of a listing has."""
 
@@ -29,109 +29,13 @@ def server(request: pytest.FixtureRequest) -> ObjectServer:
     return running
 
 
-@pytest.fixture
-def proxy(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A network to the server whose faults are scripted; only what writes meets them."""
-    with running_proxy(server.url, Faults(stall_s=20), keep_host=True) as running:
-        running.scripted_methods = WRITING
-        lead(monkeypatch, server, running.url)
-        yield running
-
-
-@pytest.fixture
-def far_bucket(server: ObjectServer, proxy: FaultProxy) -> ObjectStoreBucket:
-    return bucket_of(server, server.new_bucket(), "p", deadline_s=20, timeout_s=0.5)
-
-
-def bucket_of(server: ObjectServer, name: str, prefix: str = "", **limits: float) -> ObjectStoreBucket:
-    """Return a bucket of the server to which the environment leads."""
-    return ObjectStoreBucket((S3Service if server.scheme == "s3" else AzureService)(name), prefix, **limits)
-
-
-def lead(monkeypatch: pytest.MonkeyPatch, server: ObjectServer, url: str = "") -> None:
-    """Let the environment lead to the server, or to a proxy of it."""
-    for variable, value in server.environment(url).items():
-        monkeypatch.setenv(variable, value)
-
-
 # ---- a bad network ------------------------------------------------------------------------------
-def test_a_create_whose_answer_was_lost_succeeds(proxy: FaultProxy, far_bucket: Bucket) -> None:
-    proxy.script.append(Fault.CUT_AFTER)
-    far_bucket.create("journal/1", b"from writer 6f1b")
-    assert far_bucket.read("journal/1") == b"from writer 6f1b"
-    assert proxy.met[Fault.CUT_AFTER] == 1
-
-
-def test_a_create_whose_answer_was_lost_does_not_take_anothers_object_for_its_own(
-    proxy: FaultProxy, far_bucket: Bucket
-) -> None:
-    far_bucket.create("journal/1", b"from writer 77aa")
-    proxy.script.append(Fault.CUT_AFTER)
-    with pytest.raises(ObjectExistsError, match="journal/1"):
-        far_bucket.create("journal/1", b"from writer 6f1b")
-    assert far_bucket.read("journal/1") == b"from writer 77aa"
-
-
-PASSING = [fault for fault in Fault if fault not in (Fault.NONE, Fault.DAMAGED, Fault.FULL)]
-"""Faults after which the same request succeeds."""
-
-
-@pytest.mark.parametrize("fault", PASSING)
-def test_every_fault_is_survived_by_everything_that_writes(
-    proxy: FaultProxy, far_bucket: Bucket, make_file: Callable[[str, int], Path], tmp_path: Path, fault: Fault
-) -> None:
-    source = make_file("pieces", 9 << 20)
-    for step in (
-        lambda: far_bucket.write("a", b"1"),
-        lambda: far_bucket.create("b", b"2"),
-        lambda: far_bucket.upload("c", source),
-        lambda: far_bucket.delete("a"),
-    ):
-        proxy.script.append(fault)
-        step()
-        assert not proxy.script
-    assert proxy.met[fault] == 4
-    assert list(far_bucket.list()) == ["b", "c"]
-    far_bucket.download("c", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
-
-
-@pytest.mark.parametrize("fault", PASSING)
-def test_every_fault_is_survived_by_everything_that_reads(
-    proxy: FaultProxy, far_bucket: Bucket, tmp_path: Path, fault: Fault
-) -> None:
-    proxy.scripted_methods = frozenset({"GET", "HEAD"})
-    far_bucket.write("a/b", b"1")
-    for step in (
-        lambda: far_bucket.read("a/b"),
-        lambda: far_bucket.exists("a/b"),
-        lambda: far_bucket.download("a/b", tmp_path / "copy"),
-        lambda: list(far_bucket.list()),
-        lambda: list(far_bucket.folders("")),
-    ):
-        proxy.script.append(fault)
-        assert step() not in ([], False)
-        assert not proxy.script
-
-
 def test_a_full_bucket_is_an_error_at_once_and_keeps_nothing(proxy: FaultProxy, far_bucket: Bucket) -> None:
     proxy.script.append(Fault.FULL)
     with pytest.raises(BucketFullError, match=r"Cannot write a in .*: no space is left there \(507"):
         far_bucket.write("a", b"1")
     assert not proxy.script
     assert list(far_bucket.list()) == []
-
-
-@pytest.mark.parametrize("number", [0, 1, 3])
-def test_an_answer_lost_at_any_piece_of_an_upload_leaves_it_whole(
-    proxy: FaultProxy, far_bucket: Bucket, make_file: Callable[[str, int], Path], tmp_path: Path, number: int
-) -> None:
-    source = make_file("pieces", 17 << 20)
-    proxy.script.extend([Fault.NONE] * number + [Fault.CUT_AFTER])
-    far_bucket.upload("c", source)
-    assert not proxy.script
-    far_bucket.download("c", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 
 def test_a_download_continues_where_its_connection_was_lost(
@@ -169,24 +73,6 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(
     with pytest.raises(BucketError, match=r"a in .* was replaced or deleted while it was being read"):
         bucket.download("a", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-
-
-def test_a_journal_written_through_a_bad_network_has_every_record_once(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A tenth of the requests gets a 503, others a 429, a cut connection, or an answer that is lost."""
-    faults = Faults(seed=7, unavailable=0.1, too_many=0.03, cut_before=0.03, cut_after=0.05)
-    with running_proxy(server.url, faults, keep_host=True) as bad:
-        lead(monkeypatch, server, bad.url)
-        bucket = bucket_of(server, server.new_bucket())
-        for number in range(25):
-            bucket.create(f"journal/{number:03d}", f"writer 6f1b, record {number}".encode())
-        assert bad.met[Fault.CUT_AFTER] > 0
-        assert bad.met[Fault.UNAVAILABLE] > 0
-        names = list(bucket.list("journal/"))
-        assert names == [f"journal/{number:03d}" for number in range(25)]
-        for number, record in enumerate(names):
-            assert bucket.read(record) == f"writer 6f1b, record {number}".encode()
 
 
 # ---- conditional writes -------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,11 @@ class Emulator:
 
     url: str
     pid: int
+    scheme: str = "gs"
+
+    def environment(self, url: str = "") -> Mapping[str, str]:
+        """Return the variable that leads to the emulator, or to a proxy of it at `url`."""
+        return {"STORAGE_EMULATOR_HOST": url or self.url}
 
     def new_bucket(self) -> str:
         """Make a bucket and return its name."""
