@@ -20,7 +20,7 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
     # each of its 20 volumes is used once, and all tests together take 17; a cluster that is up may be in use elsewhere
     free=$(kubectl get persistentvolumes --no-headers | grep -c Available || true)
     if [ "$free" -lt 17 ]; then
-        echo "make e2e needs 17 free volumes, and the cluster has $free: when nobody else uses it, stop it with" \
+        echo "make e2e needs 17 free volumes, and the cluster has $free: unless it is used elsewhere, stop it with" \
             "$cluster/down, and try again." >&2
         exit 2
     fi

@@ -15,7 +15,7 @@ SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 ADDRESS = os.environ.get("CLUSTER_ADDRESS", "")
 """An address of this machine that pods can call."""
 NOWHERE = {"http": "http://127.0.0.1:9", "https": "http://127.0.0.1:9"}
-"""Proxies that nobody answers at: the chief, the API server, and what noProxy names are reached without them."""
+"""Proxies that do not answer: the chief, the API server, and what noProxy names are reached without them."""
 
 
 def assert_searched(trials: str) -> None:

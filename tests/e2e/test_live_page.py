@@ -103,7 +103,7 @@ def test_a_page_with_a_certificate_is_served_from_the_pods_secret_and_the_metric
 
 
 def answered(ask: Callable[[], bytes]) -> bytes:
-    """Return the answer; nothing while nobody listens."""
+    """Return the answer; nothing while no server listens."""
     try:
         return ask()
     except OSError:

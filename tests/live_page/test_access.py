@@ -272,7 +272,7 @@ def test_a_client_without_tls_is_dropped_and_others_are_answered(
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
-def test_a_client_that_never_finishes_the_handshake_holds_nobody_up(
+def test_a_client_that_never_finishes_the_handshake_delays_no_other_client(
     page: LivePage, files: Files, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "IDLE_S", 0.3)
