@@ -22,7 +22,6 @@ def fields(*classes):
 """
 LISTINGS = {
     "settings and their values": """
-from tuner.monitoring.metric_names import Metric
 from tuner.config import settings
 def leaves(section, prefix=""):
     for name, field in section.model_fields.items():
@@ -57,7 +56,7 @@ from tuner.monitoring import catalogue
 for family in vars(catalogue).values():
     if hasattr(family, "labels") and hasattr(family, "name"):
         print(family.name, *family.labels)
-print(*Metric, sep="\\n")
+print(*type(catalogue.BUILD.name), sep="\\n")  # the enumeration of names, wherever it is defined
 """,
     "fields of JSON": """
 from tuner.study import views, status
